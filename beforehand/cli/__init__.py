@@ -1,0 +1,19 @@
+"""The command line. Command modules import their heavy parts inside the commands, so that ``--help`` is quick.
+
+Exit codes: 0 fine, 1 findings, 2 wrong use.
+"""
+
+import typer
+
+app = typer.Typer(
+    name="beforehand",
+    help="Beforehand reaches customers before they have to ask.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,56 @@
+"""What commands share: the wired application with errors said plainly, moments, JSON and tables."""
+
+import json
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from beforehand.wiring import App
+
+FINDINGS = 1
+WRONG_USE = 2
+
+
+def fail(message: str, *, code: int = WRONG_USE) -> NoReturn:
+    """Say what is wrong on stderr and leave with ``code``."""
+    typer.echo(message, err=True)
+    raise typer.Exit(code)
+
+
+def wired() -> "App":
+    """The application as the environment sets it; a setting or database that is wrong is said in a sentence."""
+    from pydantic import ValidationError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from beforehand.wiring import bootstrap
+    from models.database import DatabaseError
+
+    try:
+        return bootstrap()
+    except ValidationError as wrong:
+        lines = [f"BEFOREHAND_{'_'.join(str(p) for p in e['loc']).upper()}: {e['msg']}" for e in wrong.errors()]
+        fail("The settings are not right:\n  " + "\n  ".join(lines))
+    except DatabaseError as wrong:
+        fail(str(wrong))
+    except SQLAlchemyError as wrong:
+        fail(f"The database does not answer as it should: {str(wrong).splitlines()[0]}")
+
+
+def moment(text: str | None, app: "App") -> datetime:
+    """Read ``--now``: ISO 8601; a day or a time without a zone is read in the default zone. None is the clock's now."""
+    if text is None:
+        return app.clock()
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError:
+        fail(f"--now {text!r} is not a moment; expected ISO 8601, for example 2026-03-10T10:00:00+01:00 or 2026-03-10")
+    return (read if read.tzinfo else read.replace(tzinfo=app.settings.zone)).astimezone(UTC)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document."""
+    json.dump(value, sys.stdout, ensure_ascii=False, indent=2, default=str)
+    sys.stdout.write("\n")

@@ -1,0 +1,117 @@
+"""Settings: environment variables with the prefix ``BEFOREHAND_`` (and ``.env``), read once in wiring."""
+
+from pathlib import Path
+from typing import Literal, Self
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from models.vocabulary import Purpose
+
+PLACEHOLDER = "change-me"
+
+
+class Settings(BaseSettings):
+    """Everything an operator may set. Each field's description is the line that ``.env.example`` shows."""
+
+    model_config = SettingsConfigDict(env_prefix="BEFOREHAND_", env_file=".env", extra="ignore")
+
+    database_url: str = Field(
+        "sqlite:///var/beforehand.db", description="Where our tables are: SQLite file or PostgreSQL 15+"
+    )
+    allow_unsafe_sqlite: bool = Field(False, description="Go on with a SQLite that has the WAL-reset bug")
+    rules: Path = Field(Path("rules/catalog"), description="The folder with the rule files")
+    templates: Path = Field(Path("messaging/templates"), description="The folder with the message templates")
+    issues: Path = Field(Path("issues"), description="The folder in which staff declare known issues")
+    facts: Path | None = Field(None, description="A facts.yaml with attributes of your own")
+    var: Path = Field(Path("var"), description="The folder for what the house writes: reject files, Prefect's database")
+
+    secret_key: SecretStr = Field(
+        SecretStr(PLACEHOLDER),
+        description="Signs links, hashes addresses, derives voucher codes; 32 random characters or more",
+    )
+    brand: str = Field("Beforehand Shop", description="Who we are, in every message")
+    brand_phone: str = Field("+442079460000", description="The number customers may ring, E.164")
+    brand_address: str = Field(
+        "Beforehand Shop, 1 Sample Street, London", description="Postal address, shown in e-mails"
+    )
+    public_url: str = Field("http://127.0.0.1:8000", description="Where customers and providers reach us")
+    language: str = Field("en", description="The language where a customer's own is not known, BCP 47")
+    time_zone: str = Field("UTC", description="The zone where a customer's own is not known, IANA name")
+    currency: str = Field("EUR", description="The currency where a source names none, ISO 4217")
+
+    delivery: Literal["post_room", "live"] = Field(
+        "post_room", description="post_room keeps every message on this machine; live sends"
+    )
+    trial: bool = Field(True, description="With live delivery: reach the guest list only")
+    guest_list: list[str] = Field(
+        default_factory=list, description="Phone numbers and e-mail addresses that trial mode may reach, as JSON"
+    )
+    twilio_account_sid: str = Field("AC" + "0" * 32, description="Twilio account")
+    twilio_auth_token: SecretStr = Field(SecretStr(PLACEHOLDER), description="Twilio auth token")
+    twilio_from: str = Field("+442079460000", description="The number that SMS and calls come from, E.164")
+    twilio_base_url: str | None = Field(
+        None, description="Another base URL for Twilio's API; empty: the post room's, or Twilio's when live"
+    )
+    smtp_host: str = Field("127.0.0.1", description="Mail server")
+    smtp_port: int = Field(2525, description="Mail server's port")
+    smtp_starttls: bool = Field(True, description="Ask for STARTTLS (never asked of the post room)")
+    smtp_user: str = Field("", description="Mail login; empty: none")
+    smtp_password: SecretStr = Field(SecretStr(""), description="Mail password")
+    mail_from: str = Field("care@beforehand.example", description="The sender address of e-mails")
+    desks: dict[str, str] = Field(
+        default_factory=dict, description='Phone numbers behind connect_to, as JSON: {"voice-desk": "+44..."}'
+    )
+
+    consent_needed: list[Purpose] = Field(
+        default=[Purpose.MARKETING, Purpose.SURVEY],
+        description="Purposes that need a recorded yes; the others need only no recorded no. As JSON",
+    )
+    caps: dict[Purpose, str] = Field(
+        default={Purpose.MARKETING: "2 per 7 days", Purpose.SURVEY: "1 per 30 days", Purpose.SERVICE: "4 per 1 day"},
+        description="Most messages a person gets, by purpose and across rules, as JSON",
+    )
+    quiet_hours: dict[Purpose, str] = Field(
+        default={Purpose.SERVICE: "22:00-07:00", Purpose.SURVEY: "20:00-09:00", Purpose.MARKETING: "20:00-09:00"},
+        description="When a customer is left alone, in their own zone, by purpose, as JSON",
+    )
+
+    batch: int = Field(100, ge=1, le=1000, description="Messages claimed at once")
+    lease_seconds: int = Field(60, ge=5, description="How long a claim holds before it returns to the queue")
+    send_timeout_seconds: float = Field(10, gt=0, description="How long we wait for a provider's answer")
+    unknown_settle_minutes: int = Field(15, ge=1, description="How long an unknown outcome waits for evidence")
+
+    host: str = Field("127.0.0.1", description="The address our own pages listen on")
+    post_room_port: int = Field(8025, description="The post room's page and Twilio-compatible API")
+    post_room_smtp_port: int = Field(2525, description="The post room's mail server")
+    prefect_port: int = Field(4200, description="Prefect's server and UI, when we start it")
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        if value not in available_timezones():
+            raise ValueError(f"{value!r} is not an IANA time zone; expected for example Europe/Berlin")
+        return value
+
+    @model_validator(mode="after")
+    def _no_placeholders_when_live(self) -> Self:
+        if self.delivery != "live":
+            return self
+        secrets = {"SECRET_KEY": self.secret_key, "TWILIO_AUTH_TOKEN": self.twilio_auth_token}
+        left = [name for name, value in secrets.items() if value.get_secret_value() in ("", PLACEHOLDER)]
+        if self.twilio_account_sid == "AC" + "0" * 32:
+            left.append("TWILIO_ACCOUNT_SID")
+        if left:
+            names = ", ".join(f"BEFOREHAND_{name}" for name in left)
+            raise ValueError(f"live delivery needs real secrets; still a placeholder: {names}")
+        if len(self.secret_key.get_secret_value()) < 32:
+            raise ValueError(
+                "BEFOREHAND_SECRET_KEY is too short for live delivery; expected 32 random characters or more"
+            )
+        return self
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The default zone as a ZoneInfo."""
+        return ZoneInfo(self.time_zone)

@@ -1,0 +1,1 @@
+"""Prefect flows, thin: open a transaction, call, report. The only folder that imports prefect."""

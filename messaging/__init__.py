@@ -1,0 +1,1 @@
+"""From decision to delivery: gates, planning, the outbox, rendering, receipts, channels."""

@@ -1,0 +1,39 @@
+"""SQLModel tables and values, and the way to the database. Importing this registers every table."""
+
+from models.base import Base
+from models.commerce import Order, OrderLine, Payment, Product, Subscription, Voucher
+from models.contact import Call, Event, Survey, Ticket
+from models.customer import Consent, Customer, Suppression
+from models.delivery import Attempt, Evidence, Match, Message, Receipt, RulePass, RuleVersion, Task
+from models.housekeeping import Change, Lease, Switch
+from models.issue import Exposure, KnownIssue
+
+__all__ = [
+    "Attempt",
+    "Base",
+    "Call",
+    "Change",
+    "Consent",
+    "Customer",
+    "Event",
+    "Evidence",
+    "Exposure",
+    "KnownIssue",
+    "Lease",
+    "Match",
+    "Message",
+    "Order",
+    "OrderLine",
+    "Payment",
+    "Product",
+    "Receipt",
+    "RulePass",
+    "RuleVersion",
+    "Subscription",
+    "Suppression",
+    "Survey",
+    "Switch",
+    "Task",
+    "Ticket",
+    "Voucher",
+]

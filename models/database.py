@@ -1,0 +1,174 @@
+"""The way to the database: engines with the right settings, the safety gate, transactions and migrations."""
+
+import json
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import URL, make_url
+
+from models.types import day_of_micros, start_of_day_micros
+
+try:  # a wheel that ships a SQLite without the WAL-reset bug; the standard library's is the system's
+    from pysqlite3 import dbapi2 as _sqlite
+except ImportError:  # no such wheel for this machine: the gate below looks at what there is
+    _sqlite = sqlite3
+
+WAL_RESET_FIXED = (3, 51, 3)
+WAL_RESET_FIRST = (3, 7, 0)
+WAL_RESET_BACKPORTS = {(3, 44): 6, (3, 50): 7}
+"""Branches that got the fix, and from which patch release on. Source: https://sqlite.org/wal.html#walresetbug"""
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class DatabaseError(Exception):
+    """The database cannot be used as it is; the text says what to do."""
+
+
+def sqlite_module() -> ModuleType:
+    """The SQLite driver in use: ``pysqlite3`` where its wheel is installed, else the standard library's."""
+    return _sqlite  # type: ignore[no-any-return]
+
+
+def sqlite_is_safe(version: tuple[int, ...]) -> bool:
+    """Whether a SQLite of this version is free of the WAL-reset bug (3.7.0 to 3.51.2 without backport)."""
+    if version < WAL_RESET_FIRST or version >= WAL_RESET_FIXED:
+        return True
+    patch = WAL_RESET_BACKPORTS.get((version[0], version[1]))
+    return patch is not None and version[2] >= patch
+
+
+def sqlite_gate(version: tuple[int, ...] | None = None, *, allow_unsafe: bool = False) -> str | None:
+    """Look at the SQLite library before it is used.
+
+    Returns a warning to show, or None where all is well. Raises DatabaseError for a library with the WAL-reset bug,
+    unless ``allow_unsafe`` (the setting ``BEFOREHAND_ALLOW_UNSAFE_SQLITE``) says to go on.
+    """
+    found = version or tuple(sqlite_module().sqlite_version_info)
+    if sqlite_is_safe(found):
+        return None
+    name = ".".join(map(str, found))
+    said = (
+        f"SQLite {name} can lose committed data when two connections checkpoint at once (the WAL-reset bug, "
+        "3.7.0 to 3.51.2). Install the wheel 'pysqlite3', which ships a fixed SQLite, or use PostgreSQL by "
+        "BEFOREHAND_DATABASE_URL"
+    )
+    if allow_unsafe:
+        return f"{said}. Going on, because BEFOREHAND_ALLOW_UNSAFE_SQLITE is set."
+    raise DatabaseError(f"{said}; or set BEFOREHAND_ALLOW_UNSAFE_SQLITE=true to accept the risk with one process.")
+
+
+def normal_url(url: str) -> URL:
+    """Read a database URL and choose our driver for it. Raises DatabaseError for other databases."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "postgresql":
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() == "sqlite":
+        return parsed.set(drivername="sqlite+pysqlite")
+    raise DatabaseError(f"{parsed.get_backend_name()} is not a database we know; expected sqlite or postgresql")
+
+
+def connect(url: str, *, allow_unsafe_sqlite: bool = False) -> Engine:
+    """Make the engine for ``url``; no connection is opened yet, except that a SQLite file's folder is made.
+
+    Raises DatabaseError where the SQLite library fails the gate or the database is of another kind.
+    """
+    parsed = normal_url(url)
+    if parsed.get_backend_name() == "postgresql":
+        return create_engine(parsed, json_serializer=_dumps, pool_pre_ping=True)
+    sqlite_gate(allow_unsafe=allow_unsafe_sqlite)
+    if parsed.database and parsed.database != ":memory:":
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(
+        parsed,
+        module=sqlite_module(),
+        json_serializer=_dumps,
+        connect_args={"timeout": 30, "check_same_thread": False},
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves, so that a writer can say BEGIN IMMEDIATE
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "temp_store=MEMORY",
+        "cache_size=-65536",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+    connection.create_function("local_day", 2, day_of_micros, deterministic=True)
+    connection.create_function("day_start", 2, start_of_day_micros, deterministic=True)
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    write = connection.get_execution_options().get("write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """One snapshot to read from; whatever is written in it (temporary tables) is rolled back."""
+    with engine.connect() as connection:
+        transaction = connection.begin()
+        try:
+            yield connection
+        finally:
+            transaction.rollback()
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """One write transaction: committed at the end, rolled back on an error. SQLite: BEGIN IMMEDIATE."""
+    with engine.connect().execution_options(write=True) as connection, connection.begin():
+        yield connection
+
+
+def alembic_config() -> Config:
+    """Alembic's configuration, without an ini file."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    return config
+
+
+def migrate(engine: Engine, *, revision: str = "head") -> None:
+    """Bring the schema to ``revision``. Safe to call at every start."""
+    config = alembic_config()
+    with engine.connect().execution_options(write=True) as connection, connection.begin():
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+
+def is_current(engine: Engine) -> bool:
+    """Whether the schema is at the newest migration."""
+    with engine.connect() as connection:
+        here = MigrationContext.configure(connection).get_current_revision()
+    return here == ScriptDirectory.from_config(alembic_config()).get_current_head()
+
+
+def server_version_problem(connection: Connection) -> str | None:
+    """What is wrong with the PostgreSQL server's version, or None. We need 15 or newer."""
+    if connection.dialect.name != "postgresql":
+        return None
+    shown = str(connection.execute(text("SHOW server_version")).scalar_one())
+    found = re.match(r"\d+", shown)
+    if found and int(found.group()) >= 15:
+        return None
+    return f"PostgreSQL {shown} is too old; Beforehand needs 15 or newer"

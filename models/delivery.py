@@ -1,0 +1,209 @@
+"""From match to receipt: what was found, what was meant to be said, each try, and what came back (DESIGN section 6)."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Index, UniqueConstraint, text
+from sqlmodel import Field
+
+from models.base import Base, key, moment, required_moment
+from models.types import BigKey, Json
+
+OPEN_ATTEMPT = "state IN ('claimed', 'in_flight')"
+
+
+class RuleVersion(Base, table=True):
+    """The text of a rule as it ran; ``version`` is the hash of its content."""
+
+    __tablename__ = "rule_version"
+    __table_args__ = (UniqueConstraint("rule_id", "version"),)
+
+    id: int | None = key()
+    rule_id: str = Field(max_length=100)
+    version: str = Field(max_length=64)
+    text: str
+    first_used_at: datetime = required_moment()
+
+
+class RulePass(Base, table=True):
+    """One pass of one rule: unique per (rule, slot), so that a doubled run changes nothing.
+
+    ``counts`` is its summary.
+    """
+
+    __tablename__ = "rule_pass"
+    __table_args__ = (UniqueConstraint("rule_id", "slot"),)
+
+    id: int | None = key()
+    rule_id: str = Field(max_length=100)
+    version: str = Field(max_length=64)
+    slot: datetime = required_moment()
+    started_at: datetime = required_moment()
+    finished_at: datetime | None = moment()
+    counts: dict[str, Any] | None = Field(default=None, sa_type=Json)
+
+
+class Match(Base, table=True):
+    """A rule found a subject: unique per (rule, occasion). Keeps the facts that made it match, and its next step.
+
+    ``next_step`` counts from 0 into the rule's ``then``; ``due_at`` is when that step may be taken.
+    A waiting match finishes on the ``version`` it started with.
+    """
+
+    __tablename__ = "match"
+    __table_args__ = (
+        UniqueConstraint("rule_id", "occasion"),
+        Index("ix_match_rule_customer_started", "rule_id", "customer_id", "started_at"),
+        Index(
+            "ix_match_due",
+            "due_at",
+            sqlite_where=text("state = 'open'"),
+            postgresql_where=text("state = 'open'"),
+        ),
+    )
+
+    id: int | None = key()
+    rule_id: str = Field(max_length=100)
+    version: str = Field(max_length=64)
+    occasion: str = Field(max_length=250)
+    subject: str = Field(max_length=20)
+    subject_id: int = Field(sa_type=BigKey)
+    customer_id: int | None = Field(default=None, foreign_key="customer.id", sa_type=BigKey)
+    facts: dict[str, Any] | None = Field(default=None, sa_type=Json)
+    matched_at: datetime = required_moment()
+    seen_at: datetime = required_moment()
+    started_at: datetime | None = moment()
+    state: str = Field(max_length=10)
+    reason: str | None = Field(default=None, max_length=30)
+    next_step: int = 0
+    due_at: datetime | None = moment()
+    ended_at: datetime | None = moment()
+
+
+class Message(Base, table=True):
+    """One intent to reach one customer on one channel; a row in the outbox.
+
+    Unique per (rule, occasion, step, customer): planned once, whatever plans it. ``step`` is the step's place in
+    ``then`` (``0``, ``1``) with ``.else`` for the other branch. ``reference`` is the short word by which the provider's
+    listing shows it. ``due_at`` is the first moment it may go, ``expires_at`` the last.
+    """
+
+    __tablename__ = "message"
+    __table_args__ = (
+        UniqueConstraint("rule_id", "occasion", "step", "customer_id"),
+        Index(
+            "ix_message_due",
+            "due_at",
+            sqlite_where=text("state IN ('planned', 'queued')"),
+            postgresql_where=text("state IN ('planned', 'queued')"),
+        ),
+        Index("ix_message_customer_created", "customer_id", "created_at"),
+        Index("ix_message_match", "match_id"),
+    )
+
+    id: int | None = key()
+    match_id: int = Field(foreign_key="match.id", sa_type=BigKey)
+    rule_id: str = Field(max_length=100)
+    version: str = Field(max_length=64)
+    occasion: str = Field(max_length=250)
+    step: str = Field(max_length=20)
+    customer_id: int = Field(foreign_key="customer.id", sa_type=BigKey)
+    purpose: str = Field(max_length=10)
+    priority: int = 0
+    channel: str = Field(max_length=10)
+    address: str = Field(max_length=320)
+    template: str = Field(max_length=100)
+    language: str | None = Field(default=None, max_length=35)
+    details: dict[str, Any] | None = Field(default=None, sa_type=Json)
+    consent_id: int | None = Field(default=None, foreign_key="consent.id", sa_type=BigKey)
+    state: str = Field(max_length=12)
+    reason: str | None = Field(default=None, max_length=30)
+    created_at: datetime = required_moment()
+    due_at: datetime = required_moment()
+    expires_at: datetime | None = moment()
+    accepted_at: datetime | None = moment()
+    ended_at: datetime | None = moment()
+    tries: int = 0
+    reference: str = Field(max_length=16, unique=True)
+
+
+class Attempt(Base, table=True):
+    """One try on the wire; at most one open per message (a partial unique index holds it)."""
+
+    __tablename__ = "attempt"
+    __table_args__ = (
+        Index(
+            "uq_attempt_open",
+            "message_id",
+            unique=True,
+            sqlite_where=text(OPEN_ATTEMPT),
+            postgresql_where=text(OPEN_ATTEMPT),
+        ),
+        Index("ix_attempt_message", "message_id"),
+        Index(
+            "ix_attempt_lease",
+            "lease_until",
+            sqlite_where=text(OPEN_ATTEMPT),
+            postgresql_where=text(OPEN_ATTEMPT),
+        ),
+    )
+
+    id: int | None = key()
+    message_id: int = Field(foreign_key="message.id", sa_type=BigKey)
+    number: int = 1
+    state: str = Field(max_length=12)
+    lease: str = Field(max_length=32)
+    lease_until: datetime = required_moment()
+    claimed_at: datetime = required_moment()
+    armed_at: datetime | None = moment()
+    ended_at: datetime | None = moment()
+    outcome: str | None = Field(default=None, max_length=12)
+    code: str | None = Field(default=None, max_length=40)
+    provider: str | None = Field(default=None, max_length=20)
+    provider_id: str | None = Field(default=None, max_length=200, unique=True)
+
+
+class Evidence(Base, table=True):
+    """An append-only fact about an attempt: reply of the provider, callback, listing, bounce."""
+
+    __tablename__ = "evidence"
+    __table_args__ = (Index("ix_evidence_attempt", "attempt_id"),)
+
+    id: int | None = key()
+    attempt_id: int | None = Field(default=None, foreign_key="attempt.id", sa_type=BigKey)
+    kind: str = Field(max_length=20)
+    seen_at: datetime = required_moment()
+    content: dict[str, Any] | None = Field(default=None, sa_type=Json)
+
+
+class Receipt(Base, table=True):
+    """The provider's later word on a message, in our vocabulary."""
+
+    __tablename__ = "receipt"
+    __table_args__ = (
+        UniqueConstraint("message_id", "state", "code"),
+        Index("ix_receipt_message", "message_id"),
+    )
+
+    id: int | None = key()
+    message_id: int = Field(foreign_key="message.id", sa_type=BigKey)
+    state: str = Field(max_length=12)
+    code: str = Field(default="", max_length=40)
+    happened_at: datetime | None = moment()
+    seen_at: datetime = required_moment()
+
+
+class Task(Base, table=True):
+    """Work for a person: a rule's ``task`` step."""
+
+    __tablename__ = "task"
+    __table_args__ = (UniqueConstraint("match_id", "step"),)
+
+    id: int | None = key()
+    match_id: int = Field(foreign_key="match.id", sa_type=BigKey)
+    step: str = Field(max_length=20)
+    customer_id: int | None = Field(default=None, foreign_key="customer.id", sa_type=BigKey)
+    desk: str = Field(max_length=100)
+    what: str
+    created_at: datetime = required_moment()
+    done_at: datetime | None = moment()

@@ -1,0 +1,39 @@
+"""Rows that the house keeps for itself: what changed, who holds a duty, which switches are set."""
+
+from datetime import datetime
+
+from sqlmodel import Field
+
+from models.base import Base, moment, required_moment
+
+
+class Change(Base, table=True):
+    """When rows of a subject last changed: event rules look when this moved past what they have seen.
+
+    ``event`` is a word of the rule language, such as ``call.ended`` or ``order.updated``.
+    """
+
+    __tablename__ = "change"
+
+    event: str = Field(primary_key=True, max_length=60)
+    changed_at: datetime = required_moment()
+
+
+class Lease(Base, table=True):
+    """A duty that one process holds for a while (the heartbeat, say)."""
+
+    __tablename__ = "lease"
+
+    duty: str = Field(primary_key=True, max_length=60)
+    holder: str = Field(max_length=100)
+    until: datetime = required_moment()
+
+
+class Switch(Base, table=True):
+    """A kill switch: ``scope`` is ``all``, ``rule:ID`` or ``channel:NAME``; set while ``stopped_at`` is."""
+
+    __tablename__ = "switch"
+
+    scope: str = Field(primary_key=True, max_length=120)
+    stopped_at: datetime | None = moment()
+    by: str | None = Field(default=None, max_length=100)

@@ -1,0 +1,107 @@
+"""What a loaded rule promises, as plain values: the words in which ``rules`` speaks to ``messaging``."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from dateutil.relativedelta import relativedelta
+
+from models.vocabulary import Channel, Purpose, RuleStatus
+
+
+@dataclass(frozen=True)
+class Money:
+    """An amount in minor units of a currency: ``Money(5000, "EUR")`` is 50 EUR."""
+
+    minor: int
+    currency: str
+
+
+@dataclass(frozen=True)
+class Send:
+    """A ``send``, ``call`` or ``survey`` step: fill ``template`` and reach the customer.
+
+    ``by`` are the allowed channels in order; empty means the customer's preferred one first, then any.
+    ``connect_to``, ``tries`` and ``every`` belong to calls; ``otherwise`` is the ``else`` step when no try got through.
+    ``survey`` is the name of the survey that the step opens, else None.
+    """
+
+    template: str
+    by: tuple[Channel, ...] = ()
+    valid_for: relativedelta | None = None
+    connect_to: str | None = None
+    tries: int = 1
+    every: relativedelta | None = None
+    otherwise: "Send | None" = None
+    survey: str | None = None
+
+
+@dataclass(frozen=True)
+class Wait:
+    """A ``wait`` step. Either ``lasts``, or ``until`` (a dotted fact, such as ``issue.closed_at``, becomes known).
+
+    ``stop_if`` is the raw condition of the rule file; ``rules`` compiles it, nobody else reads it.
+    """
+
+    lasts: relativedelta | None = None
+    until: str | None = None
+    stop_if: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class TaskStep:
+    """A ``task`` step: work for a person at ``desk``."""
+
+    what: str
+    desk: str
+
+
+@dataclass(frozen=True)
+class VoucherStep:
+    """A ``voucher`` step: reserve a voucher; the next ``send`` shows its code."""
+
+    worth: Money
+    valid_for: relativedelta
+    budget: Money | None = None
+    budget_per: str | None = None  # "month", "week" or "day"
+
+
+Step = Send | Wait | TaskStep | VoucherStep
+
+
+@dataclass(frozen=True)
+class OncePer:
+    """``once_per``: the subject (``order``, ``call`` ...), or ``customer`` with an optional pause in between."""
+
+    what: str
+    every: relativedelta | None = None
+
+
+@dataclass(frozen=True)
+class Terms:
+    """All of a rule but its conditions. ``version`` is the hash of its content; ``valid_for`` None: no deadline."""
+
+    rule_id: str
+    version: str
+    title: str
+    status: RuleStatus
+    purpose: Purpose
+    priority: int
+    subject: str
+    steps: tuple[Step, ...]
+    once: OncePer
+    valid_for: relativedelta | None = None
+    at_most: tuple[int, relativedelta] | None = None
+    brake_percent: float | None = None
+    holdout_percent: float | None = None
+    owner: str = ""
+    why: str = ""
+    events: tuple[str, ...] = ()
+    cron: tuple[str, ...] = field(default=())
+    live_from: datetime | None = None
+
+
+def after(moment: datetime, lasts: relativedelta) -> datetime:
+    """``moment`` plus a duration. Hours, days and weeks are exact; months and years go by the calendar."""
+    return moment + lasts

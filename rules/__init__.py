@@ -1,0 +1,1 @@
+"""The rule engine. Rule files are in ``catalog/``; the engine reads any such folder."""

