@@ -85,7 +85,8 @@ class Message(Base, table=True):
 
     Unique per (rule, occasion, step, customer): planned once, whatever plans it. ``step`` is the step's place in
     ``then`` (``0``, ``1``) with ``.else`` for the other branch. ``reference`` is the short word by which the provider's
-    listing shows it. ``due_at`` is the first moment it may go, ``expires_at`` the last.
+    listing shows it. ``due_at`` is the first moment it may go, ``expires_at`` the last. ``tries`` counts the attempts
+    that were armed; ``asked_at`` is when its provider was last asked what became of it.
     """
 
     __tablename__ = "message"
@@ -96,6 +97,18 @@ class Message(Base, table=True):
             "due_at",
             sqlite_where=text("state IN ('planned', 'queued')"),
             postgresql_where=text("state IN ('planned', 'queued')"),
+        ),
+        Index(
+            "ix_message_awaiting",
+            "accepted_at",
+            sqlite_where=text("state IN ('accepted', 'sent')"),
+            postgresql_where=text("state IN ('accepted', 'sent')"),
+        ),
+        Index(
+            "ix_message_unsettled",
+            "id",
+            sqlite_where=text("state = 'unknown' AND ended_at IS NULL"),
+            postgresql_where=text("state = 'unknown' AND ended_at IS NULL"),
         ),
         Index("ix_message_customer_created", "customer_id", "created_at"),
         Index("ix_message_match", "match_id"),
@@ -122,13 +135,17 @@ class Message(Base, table=True):
     due_at: datetime = required_moment()
     expires_at: datetime | None = moment()
     accepted_at: datetime | None = moment()
+    asked_at: datetime | None = moment()
     ended_at: datetime | None = moment()
     tries: int = 0
     reference: str = Field(max_length=16, unique=True)
 
 
 class Attempt(Base, table=True):
-    """One try on the wire; at most one open per message (a partial unique index holds it)."""
+    """One try on the wire; at most one open per message (a partial unique index holds it).
+
+    ``fingerprint`` is a hash of what went out, written before the first byte: the provider's listing is matched by it.
+    """
 
     __tablename__ = "attempt"
     __table_args__ = (
@@ -159,6 +176,7 @@ class Attempt(Base, table=True):
     ended_at: datetime | None = moment()
     outcome: str | None = Field(default=None, max_length=12)
     code: str | None = Field(default=None, max_length=40)
+    fingerprint: str | None = Field(default=None, max_length=32)
     provider: str | None = Field(default=None, max_length=20)
     provider_id: str | None = Field(default=None, max_length=200, unique=True)
 

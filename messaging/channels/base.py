@@ -1,7 +1,9 @@
 """What a channel is: it takes a rendered message, tries once, and says what is known afterwards."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 
 from models.vocabulary import Channel as ChannelName
@@ -13,7 +15,9 @@ class Envelope:
     """One rendered message for one customer, ready for the wire.
 
     ``attempt_id`` goes into callback URLs and envelope ids; ``reference`` is the message's short word;
-    ``text`` is the SMS text, the call script as TwiML, or the plain part; ``html`` and ``subject`` are for e-mail.
+    ``text`` is the SMS text, the spoken words of a call (paragraphs by lines), or the plain part; ``html`` and
+    ``subject`` are for e-mail, ``headers`` for its further headers. ``options`` is what one channel only knows:
+    ``connect_to`` (E.164) and the words of a call's keys.
     """
 
     attempt_id: int
@@ -24,17 +28,28 @@ class Envelope:
     html: str = ""
     language: str = "en"
     headers: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+def fingerprint(to: str, text: str) -> str:
+    """128 bits (32 hex digits) over an address and a text: what a listing of the provider is matched by."""
+    return hashlib.sha256(f"{to}\n{text.strip()}".encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one try led to. ``kind`` decides what may happen next; ``content`` is kept as evidence, without secrets."""
+    """What one try led to. ``kind`` decides what may happen next; ``content`` is kept as evidence, without secrets.
+
+    ``suppress``: the address must not be used on this channel any more. ``stops``: the fault is the account's or the
+    server's, not the message's, so that the rest of the batch is not tried either.
+    """
 
     kind: OutcomeClass
     code: str = ""
     provider_id: str | None = None
     retry_after_seconds: float | None = None
     suppress: bool = False
+    stops: bool = False
     content: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -52,11 +67,28 @@ class Channel(Protocol):
 
     name: ChannelName
     provider: str
+    parallel: int
+    """How many sends may run at once."""
 
     def send(self, envelope: Envelope) -> Outcome:
-        """Try once. Blocking; bounded by the send timeout."""
+        """Try once. Blocking; bounded by the send timeout; called from several threads."""
+        ...
+
+    def fingerprint(self, envelope: Envelope) -> str:
+        """The hash by which ``find`` knows this envelope again."""
         ...
 
     def look(self, provider_ids: list[str]) -> list[Sighting]:
         """Ask the provider what became of these; an empty list where it cannot be asked."""
+        ...
+
+    def find(self, to: str, fingerprint: str, since: datetime, until: datetime) -> list[Sighting] | None:
+        """List what the provider took for ``to`` between two moments and keep what matches: the active proof.
+
+        None where the provider keeps no list or did not answer: that proves nothing.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of open connections; the next send opens new ones."""
         ...

@@ -328,6 +328,7 @@ def upgrade() -> None:
         sa.Column("due_at", models.types.UTCDateTime(), nullable=False),
         sa.Column("expires_at", models.types.UTCDateTime(), nullable=True),
         sa.Column("accepted_at", models.types.UTCDateTime(), nullable=True),
+        sa.Column("asked_at", models.types.UTCDateTime(), nullable=True),
         sa.Column("ended_at", models.types.UTCDateTime(), nullable=True),
         sa.Column("tries", sa.Integer(), nullable=False),
         sa.Column("reference", sa.String(length=16), nullable=False),
@@ -337,14 +338,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_message")),
         sa.UniqueConstraint("reference", name=op.f("uq_message_reference")),
         sa.UniqueConstraint(
-            "rule_id",
-            "occasion",
-            "step",
-            "customer_id",
-            name=op.f("uq_message_rule_id_occasion_step_customer_id"),
+            "rule_id", "occasion", "step", "customer_id", name=op.f("uq_message_rule_id_occasion_step_customer_id")
         ),
     )
     with op.batch_alter_table("message", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_message_awaiting",
+            ["accepted_at"],
+            unique=False,
+            sqlite_where=sa.text("state IN ('accepted', 'sent')"),
+            postgresql_where=sa.text("state IN ('accepted', 'sent')"),
+        )
         batch_op.create_index("ix_message_customer_created", ["customer_id", "created_at"], unique=False)
         batch_op.create_index(
             "ix_message_due",
@@ -354,6 +358,13 @@ def upgrade() -> None:
             postgresql_where=sa.text("state IN ('planned', 'queued')"),
         )
         batch_op.create_index("ix_message_match", ["match_id"], unique=False)
+        batch_op.create_index(
+            "ix_message_unsettled",
+            ["id"],
+            unique=False,
+            sqlite_where=sa.text("state = 'unknown' AND ended_at IS NULL"),
+            postgresql_where=sa.text("state = 'unknown' AND ended_at IS NULL"),
+        )
 
     op.create_table(
         "order_line",
@@ -467,6 +478,7 @@ def upgrade() -> None:
         sa.Column("ended_at", models.types.UTCDateTime(), nullable=True),
         sa.Column("outcome", sa.String(length=12), nullable=True),
         sa.Column("code", sa.String(length=40), nullable=True),
+        sa.Column("fingerprint", sa.String(length=32), nullable=True),
         sa.Column("provider", sa.String(length=20), nullable=True),
         sa.Column("provider_id", sa.String(length=200), nullable=True),
         sa.ForeignKeyConstraint(["message_id"], ["message.id"], name=op.f("fk_attempt_message_id_message")),
@@ -606,9 +618,7 @@ def downgrade() -> None:
     op.drop_table("attempt")
     with op.batch_alter_table("ticket", schema=None) as batch_op:
         batch_op.drop_index(
-            "ix_ticket_open",
-            sqlite_where=sa.text("closed_at IS NULL"),
-            postgresql_where=sa.text("closed_at IS NULL"),
+            "ix_ticket_open", sqlite_where=sa.text("closed_at IS NULL"), postgresql_where=sa.text("closed_at IS NULL")
         )
         batch_op.drop_index("ix_ticket_customer_opened")
         batch_op.drop_index("ix_ticket_closed")
@@ -618,9 +628,7 @@ def downgrade() -> None:
     with op.batch_alter_table("payment", schema=None) as batch_op:
         batch_op.drop_index("ix_payment_order")
         batch_op.drop_index(
-            "ix_payment_open_due",
-            sqlite_where=sa.text("paid_at IS NULL"),
-            postgresql_where=sa.text("paid_at IS NULL"),
+            "ix_payment_open_due", sqlite_where=sa.text("paid_at IS NULL"), postgresql_where=sa.text("paid_at IS NULL")
         )
         batch_op.drop_index("ix_payment_customer_paid")
 
@@ -631,6 +639,11 @@ def downgrade() -> None:
 
     op.drop_table("order_line")
     with op.batch_alter_table("message", schema=None) as batch_op:
+        batch_op.drop_index(
+            "ix_message_unsettled",
+            sqlite_where=sa.text("state = 'unknown' AND ended_at IS NULL"),
+            postgresql_where=sa.text("state = 'unknown' AND ended_at IS NULL"),
+        )
         batch_op.drop_index("ix_message_match")
         batch_op.drop_index(
             "ix_message_due",
@@ -638,6 +651,11 @@ def downgrade() -> None:
             postgresql_where=sa.text("state IN ('planned', 'queued')"),
         )
         batch_op.drop_index("ix_message_customer_created")
+        batch_op.drop_index(
+            "ix_message_awaiting",
+            sqlite_where=sa.text("state IN ('accepted', 'sent')"),
+            postgresql_where=sa.text("state IN ('accepted', 'sent')"),
+        )
 
     op.drop_table("message")
     with op.batch_alter_table("voucher", schema=None) as batch_op:
