@@ -1,0 +1,83 @@
+"""How Prefect is set: environment variables, computed before prefect is imported (it reads them at import)."""
+
+import os
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+
+LOOPBACK = "127.0.0.1"
+POOL = "beforehand"
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "ftp_proxy")
+
+
+def api_url(port: int) -> str:
+    """The address of the API of the Prefect server that we start on ``port``."""
+    return f"http://{LOOPBACK}:{port}/api"
+
+
+def ui_url(port: int, path: str = "") -> str:
+    """An address in Prefect's UI (V2) on ``port``: ``path`` is what follows ``/v2/``."""
+    return f"http://{LOOPBACK}:{port}/v2/{path}"
+
+
+def prefect_environment(home: Path, port: int) -> dict[str, str]:
+    """The variables for the server and for the process that runs flows against it.
+
+    ``home`` is Prefect's own folder (database, profiles). Reasons and measurements: docs/discussions/clocks.md.
+    """
+    return {
+        "PREFECT_HOME": str(home.resolve()),
+        "PREFECT_PROFILES_PATH": str(home.resolve() / "profiles.toml"),
+        "PREFECT_API_URL": api_url(port),
+        "PREFECT_SERVER_API_HOST": LOOPBACK,
+        "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+        **_QUIET,
+        **_BATCHES,
+        **_KEPT,
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_WORKER_PREFETCH_SECONDS": "1",
+        "PREFECT_WORKER_ENABLE_CANCELLATION": "true",
+        "PREFECT_CLIENT_RETRY_EXTRA_CODES": "503",
+        "PREFECT_CLI_PROMPT": "false",
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+        "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
+    }
+
+
+_QUIET = {  # nothing calls home, nothing is advertised
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+}
+_BATCHES = {  # the recorder writes in batches: a quarter of the work
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "200",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "500",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_READ_BATCH_SIZE": "200",
+    "PREFECT_SERVER_SERVICES_TRIGGERS_READ_BATCH_SIZE": "200",
+}
+_KEPT = {  # old runs are cleared away, 90 days on
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+}
+
+
+def put_in_place(values: Mapping[str, str], environment: MutableMapping[str, str] | None = None) -> None:
+    """Make ``values`` the whole of Prefect's environment here: variables of the user's own Prefect are dropped.
+
+    Also keeps proxies away from the loopback address. To be called before anything imports prefect.
+    """
+    target = os.environ if environment is None else environment
+    for name in [name for name in target if name.upper().startswith("PREFECT_")]:
+        del target[name]
+    target.update(values)
+    for name in ("NO_PROXY", "no_proxy"):
+        told = [part for part in target.get(name, "").split(",") if part]
+        target[name] = ",".join(dict.fromkeys([*told, LOOPBACK, "localhost", "::1"]))
+
+
+def drop_proxies(environment: MutableMapping[str, str] | None = None) -> None:
+    """Take every proxy out of the environment: for a run in which nothing leaves this machine anyway."""
+    target = os.environ if environment is None else environment
+    for name in [name for name in target if name.lower() in PROXIES]:
+        del target[name]

@@ -1,0 +1,132 @@
+"""The in-process worker: flow runs start inside our own long-lived process, in under a second.
+
+It extends ``BaseWorker``, Prefect's documented point of extension, and calls ``run_flow_async``, which is not promised
+to stay: both are held by one contract test (tests/integration/test_worker.py). Should it break, Prefect's own
+``process`` worker can serve the same deployments.
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+from typing import Any
+from uuid import UUID
+
+import anyio.abc
+from prefect import Flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.exceptions import Abort, ObjectNotFound, Pause
+from prefect.flow_engine import run_flow_async
+from prefect.states import Cancelled
+from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
+
+from flows.dispatch import dispatch_due
+from flows.environment import POOL
+from flows.evaluate import evaluate_rule
+from flows.ingest import ingest_sources
+
+FLOWS: dict[str, Flow[Any, Any]] = {flow.name: flow for flow in (evaluate_rule, dispatch_due, ingest_sources)}
+LIMIT = 4
+WATCH_SECONDS = 2.0
+
+log = logging.getLogger("beforehand.worker")
+
+
+def new_boot() -> str:
+    """The name of this start of this process, ``host-pid-random``: what it runs carries it, so that dead runs show."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+class InProcess(BaseWorker[BaseJobConfiguration, BaseVariables, BaseWorkerResult]):
+    """Runs our flows as tasks of the event loop that it is started in."""
+
+    type = "beforehand"
+    job_configuration = BaseJobConfiguration
+    _description = "Runs Beforehand's flows inside the Beforehand process."
+
+    def __init__(self, boot: str, *, limit: int = LIMIT, watch_seconds: float = WATCH_SECONDS) -> None:
+        super().__init__(work_pool_name=POOL, name=boot, limit=limit, heartbeat_interval_seconds=10)
+        self.boot = boot
+        self.draining = False
+        self._watch_seconds = watch_seconds
+
+    async def get_and_submit_flow_runs(self) -> list[FlowRun]:
+        """Look for due runs; none are taken while we close."""
+        return [] if self.draining else await super().get_and_submit_flow_runs()
+
+    async def drain(self, patience: float) -> None:
+        """Take no new runs, and wait up to ``patience`` seconds for those under way."""
+        self.draining = True
+        with anyio.move_on_after(patience):
+            while self._limiter is not None and self._limiter.borrowed_tokens:
+                await asyncio.sleep(0.05)
+
+    async def run(
+        self,
+        flow_run: FlowRun,
+        configuration: BaseJobConfiguration,
+        task_status: anyio.abc.TaskStatus[Any] | None = None,
+    ) -> BaseWorkerResult:
+        """Run one flow run to its end; an error in it is its state, never ours."""
+        if task_status is not None:
+            task_status.started(self.boot)  # Prefect keeps it as the run's infrastructure_pid
+        flow = FLOWS[(await self.client.read_flow(flow_run.flow_id)).name]
+        body = asyncio.create_task(_body(flow, flow_run))
+        watch = asyncio.create_task(_until_cancelling(flow_run.id, self._watch_seconds))
+        try:
+            await asyncio.wait({body, watch}, return_when=asyncio.FIRST_COMPLETED)
+            if watch.done() and not body.done():
+                await _stopped(body)
+                await _mark_cancelled(flow_run.id)
+        finally:
+            watch.cancel()
+            await _stopped(body)
+        return BaseWorkerResult(status_code=0, identifier=str(flow_run.id))
+
+
+async def _body(flow: Flow[Any, Any], flow_run: FlowRun) -> State[Any] | None:
+    try:
+        state: State[Any] | None = await run_flow_async(
+            flow, flow_run=flow_run, parameters=flow_run.parameters, return_type="state"
+        )
+    except (Pause, Abort):  # not Exceptions, and no end of a worker: the run waits, or was called off
+        return None
+    except Exception as error:
+        log.warning("run %s could not be brought to its end: %s", flow_run.id, type(error).__name__)
+        return None
+    return state
+
+
+async def _stopped(body: "asyncio.Task[Any]") -> None:
+    """Cancel ``body`` where it still runs, and wait for it. A database step in a thread ends its transaction first."""
+    if not body.done():
+        body.cancel()
+    await asyncio.gather(body, return_exceptions=True)
+
+
+async def _until_cancelling(flow_run_id: UUID, seconds: float) -> None:
+    """Return once a person has asked for the run's end: Prefect itself cannot stop what runs in our process."""
+    async with get_client() as client:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                state = (await client.read_flow_run(flow_run_id)).state
+            except ObjectNotFound:
+                return
+            except Exception as error:  # the server may be away; the run goes on
+                log.debug("cannot look at run %s: %s", flow_run_id, type(error).__name__)
+                continue
+            if state is not None and state.type == StateType.CANCELLING:
+                return
+
+
+async def _mark_cancelled(flow_run_id: UUID) -> None:
+    async with get_client() as client:
+        try:
+            await client.set_flow_run_state(
+                flow_run_id, Cancelled(message="Stopped at a person's request."), force=True
+            )
+        except ObjectNotFound:
+            log.info("run %s was deleted while it ran", flow_run_id)
