@@ -36,6 +36,7 @@ lint: $(VENV)/.dev ## Check style, types and the arrows between packages
 fix: $(VENV)/.dev ## Put style right where a tool can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python -c "from beforehand.settings import example; print(example(), end='')" > .env.example
 
 bench: $(VENV)/.dev ## Measure, and print the figures for docs/figures.md
 	$(BIN)/python -m pytest -m bench -s

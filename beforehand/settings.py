@@ -1,5 +1,6 @@
 """Settings: environment variables with the prefix ``BEFOREHAND_`` (and ``.env``), read once in wiring."""
 
+import json
 from pathlib import Path
 from typing import Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
@@ -115,3 +116,18 @@ class Settings(BaseSettings):
     def zone(self) -> ZoneInfo:
         """The default zone as a ZoneInfo."""
         return ZoneInfo(self.time_zone)
+
+
+def example() -> str:
+    """The text of ``.env.example``: each setting's line of help and its default, in the order of the class.
+
+    A setting without a default value stands there as a comment, complex values as JSON, secrets as placeholders.
+    """
+    parts = ["# Beforehand's settings with their defaults. Copy this file to .env and change what you need.\n"]
+    for name, field in Settings.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        shown = default.get_secret_value() if isinstance(default, SecretStr) else default
+        text = shown if isinstance(shown, str) else json.dumps(shown, default=str).strip('"')
+        line = f"BEFOREHAND_{name.upper()}=" + (f"'{text}'" if set(text) & set(' {["') else text)
+        parts.append(f"# {field.description}\n{'# ' + line.removesuffix('null') if shown is None else line}\n")
+    return "\n".join(parts)

@@ -1,0 +1,85 @@
+"""Settings: the example file is in step with the class, placeholders are refused when delivery is live."""
+
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from beforehand.settings import PLACEHOLDER, Settings, example
+
+ROOT = Path(__file__).resolve().parents[2]
+REAL = {
+    "delivery": "live",
+    "secret_key": SecretStr("k" * 32),
+    "twilio_account_sid": "AC" + "1" * 32,
+    "twilio_auth_token": SecretStr("t" * 32),
+}
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("BEFOREHAND_")]:
+        monkeypatch.delenv(name)
+
+
+def test_the_example_file_is_what_the_class_says() -> None:
+    assert (ROOT / ".env.example").read_text() == example(), "run: make fix (it writes .env.example anew)"
+
+
+def test_the_example_file_reads_back_as_the_defaults() -> None:
+    read = Settings(_env_file=ROOT / ".env.example")
+    assert read == Settings(_env_file=None)
+
+
+def test_every_setting_is_in_the_example_with_its_description() -> None:
+    text = (ROOT / ".env.example").read_text()
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        assert f"# {field.description}\n" in text
+        assert f"BEFOREHAND_{name.upper()}=" in text
+
+
+def test_the_example_holds_no_secret() -> None:
+    secrets = [name for name, field in Settings.model_fields.items() if field.annotation is SecretStr]
+    assert "secret_key" in secrets
+    lines = dict(line.split("=", 1) for line in example().splitlines() if "=" in line and line[0] != "#")
+    assert {lines[f"BEFOREHAND_{name.upper()}"] for name in secrets} <= {PLACEHOLDER, ""}
+
+
+def test_live_delivery_starts_with_real_secrets() -> None:
+    assert Settings(_env_file=None, **REAL).delivery == "live"
+
+
+@pytest.mark.parametrize("missing", ["secret_key", "twilio_account_sid", "twilio_auth_token"])
+def test_live_delivery_refuses_each_placeholder(missing: str) -> None:
+    with pytest.raises(ValidationError, match=f"still a placeholder: BEFOREHAND_{missing.upper()}"):
+        Settings(_env_file=None, **{name: value for name, value in REAL.items() if name != missing})
+
+
+def test_live_delivery_refuses_a_short_key() -> None:
+    with pytest.raises(ValidationError, match="too short for live delivery"):
+        Settings(_env_file=None, **{**REAL, "secret_key": SecretStr("short")})
+
+
+def test_trial_mode_is_the_default_when_live() -> None:
+    live = Settings(_env_file=None, **REAL)
+    assert live.trial
+    assert live.guest_list == []
+
+
+def test_placeholders_are_fine_in_the_post_room() -> None:
+    assert Settings(_env_file=None).delivery == "post_room"
+
+
+def test_an_unknown_zone_is_refused_with_an_example() -> None:
+    with pytest.raises(ValidationError, match="'Mars/Olympus' is not an IANA time zone; expected for example"):
+        Settings(_env_file=None, time_zone="Mars/Olympus")
+
+
+def test_the_environment_overrules_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEFOREHAND_GUEST_LIST", '["+12025550101"]')
+    monkeypatch.setenv("BEFOREHAND_DATABASE_URL", "postgresql://localhost/care")
+    read = Settings(_env_file=None)
+    assert read.guest_list == ["+12025550101"]
+    assert read.database_url == "postgresql://localhost/care"
