@@ -5,6 +5,8 @@ Exit codes: 0 fine, 1 findings, 2 wrong use.
 
 import typer
 
+from beforehand.cli import postroom
+
 app = typer.Typer(
     name="beforehand",
     help="Beforehand reaches customers before they have to ask.",
@@ -12,6 +14,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("postroom")(postroom.postroom)
 
 
 def main() -> None:

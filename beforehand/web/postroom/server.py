@@ -1,0 +1,228 @@
+"""The post room as one process: its HTTP and its mail server on one event loop."""
+
+import asyncio
+import contextlib
+import secrets
+import signal
+import socket
+import ssl
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import uvicorn
+
+from beforehand.settings import Settings
+from beforehand.web.postroom.app import create_app
+from beforehand.web.postroom.callbacks import Teller
+from beforehand.web.postroom.carrier import Carrier
+from beforehand.web.postroom.entries import Entry
+from beforehand.web.postroom.faults import Fault, Faults
+from beforehand.web.postroom.house import House, Pace
+from beforehand.web.postroom.ledger import Ledger
+from beforehand.web.postroom.mail import MailDoor, smtp_protocol
+from beforehand.wiring import Clock, wall_clock
+from models.vocabulary import Channel
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handlers: whoever runs the loop decides when it stops."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class PostRoom:
+    """A post room. ``with PostRoom() as room:`` runs it in a thread on free ports, ``await room.serve(stop)`` here.
+
+    ``numbers`` are the senders it owns (none named: any valid number), ``path`` its ledger file (None: memory only),
+    ``inbound_url`` where customers' replies are posted, ``faults`` what shall go wrong, ``login_needed`` and ``tls``
+    what the mail server asks for and offers. Raises OSError when a port is taken.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        http_port: int = 0,
+        smtp_port: int = 0,
+        path: Path | None = None,
+        account_sid: str | None = None,
+        auth_token: str | None = None,
+        numbers: Iterable[str] = (),
+        inbound_url: str | None = None,
+        pace: Pace | None = None,
+        faults: Iterable[Fault] = (),
+        smtp_user: str = "",
+        smtp_password: str = "",
+        login_needed: bool = False,
+        tls: ssl.SSLContext | None = None,
+        clock: Clock = wall_clock,
+    ) -> None:
+        self.account_sid = account_sid or "AC" + secrets.token_hex(16)
+        self.auth_token = auth_token or secrets.token_hex(16)
+        self.ledger = Ledger(path)
+        self.faults = Faults(faults)
+        self.house = House(
+            account_sid=self.account_sid,
+            auth_token=self.auth_token,
+            ledger=self.ledger,
+            clock=clock,
+            pace=pace or Pace(),
+            numbers=frozenset(numbers),
+            inbound_url=inbound_url,
+            faults=self.faults,
+        )
+        self._door = MailDoor(smtp_user, smtp_password, login_needed, tls)
+        self._http_socket = _listening(host, http_port)
+        try:
+            self._smtp_socket = _listening(host, smtp_port)
+        except OSError:
+            self._http_socket.close()
+            raise
+        self.host = host
+        self.http_port: int = self._http_socket.getsockname()[1]
+        self.smtp_port: int = self._smtp_socket.getsockname()[1]
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._ready = threading.Event()
+
+    @property
+    def http_url(self) -> str:
+        """Where the page and the API are."""
+        name = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host  # noqa: S104
+        return f"http://{name}:{self.http_port}"
+
+    @property
+    def entries(self) -> list[Entry]:
+        """What is in the ledger, oldest first."""
+        return self.ledger.entries
+
+    def wait_for(self, n: int, kind: Channel | str | None = None, timeout: float = 10) -> list[Entry]:
+        """Wait for ``n`` outbound messages (of one channel) and give them. Raises TimeoutError."""
+        return self.ledger.wait_for(n, lambda entry: not entry.inbound and kind in (None, entry.kind), timeout)
+
+    def wait_final(self, n: int, timeout: float = 10) -> list[Entry]:
+        """Wait until ``n`` outbound messages have a status that will not change. Raises TimeoutError."""
+        return self.ledger.wait_for(n, lambda entry: not entry.inbound and entry.final, timeout)
+
+    async def serve(self, stop: asyncio.Event, started: Callable[[], None] | None = None) -> None:
+        """Run until ``stop`` is set or the task is cancelled, then close ports, connections and the ledger's file."""
+        teller = Teller(self.house)
+        carrier = Carrier(self.house, teller)
+        config = uvicorn.Config(
+            create_app(self.house, carrier, teller, host=self.host),
+            lifespan="off",
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=2,
+        )
+        server = _Server(config)
+        web = asyncio.create_task(server.serve(sockets=[self._http_socket]))
+        loop = asyncio.get_running_loop()
+        mail = await loop.create_server(lambda: smtp_protocol(self.house, self._door), sock=self._smtp_socket)
+        carrier.resume()
+        try:
+            while not server.started and not web.done():
+                await asyncio.sleep(0.01)
+            if started:
+                started()
+            await _first(stop.wait(), web)
+        finally:
+            server.should_exit = True
+            mail.close()
+            await carrier.close()
+            await asyncio.gather(web, return_exceptions=True)
+            await teller.close()
+            self.ledger.close()
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._in_thread, name="post-room", daemon=True)
+        self._thread.start()
+        if not self._ready.wait(10):
+            raise RuntimeError("the post room did not start within 10 s")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, wrong: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._loop and self._stop:
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._stop.set)
+        if self._thread:
+            self._thread.join(10)
+
+    def _in_thread(self) -> None:
+        async def main() -> None:
+            self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+            await self.serve(self._stop, self._ready.set)
+
+        asyncio.run(main())
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio sets TCP_NODELAY only where the protocol is named; without it every answer waits 40 ms.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(512)
+        listening.setblocking(False)
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+async def _first(*waits: Awaitable[object]) -> None:
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    tasks[0].cancel()
+
+
+def from_settings(settings: Settings, *, inbound_url: str | None = None) -> PostRoom:
+    """The post room as the settings say, its ledger in ``var/post-room.jsonl``. Raises OSError for a taken port."""
+    return PostRoom(
+        host=settings.host,
+        http_port=settings.post_room_port,
+        smtp_port=settings.post_room_smtp_port,
+        path=settings.var / "post-room.jsonl",
+        account_sid=settings.twilio_account_sid,
+        auth_token=settings.twilio_auth_token.get_secret_value(),
+        numbers=[settings.twilio_from],
+        inbound_url=inbound_url,
+        smtp_user=settings.smtp_user,
+        smtp_password=settings.smtp_password.get_secret_value(),
+    )
+
+
+async def serve(
+    settings: Settings,
+    stop: asyncio.Event | None = None,
+    *,
+    inbound_url: str | None = None,
+    started: Callable[[PostRoom], None] | None = None,
+) -> None:
+    """Run the post room on this loop until ``stop`` is set or the task is cancelled."""
+    room = from_settings(settings, inbound_url=inbound_url)
+    await room.serve(stop or asyncio.Event(), lambda: started(room) if started else None)
+
+
+def run(
+    settings: Settings, *, inbound_url: str | None = None, started: Callable[[PostRoom], None] | None = None
+) -> None:
+    """Run the post room as a process of its own until SIGINT or SIGTERM; returns after a clean stop."""
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        await serve(settings, stop, inbound_url=inbound_url, started=started)
+
+    asyncio.run(main())
