@@ -5,7 +5,7 @@ Exit codes: 0 fine, 1 findings, 2 wrong use.
 
 import typer
 
-from beforehand.cli import postroom
+from beforehand.cli import issues, postroom, sample
 
 app = typer.Typer(
     name="beforehand",
@@ -15,6 +15,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("postroom")(postroom.postroom)
+app.command("issues")(issues.issues)
+app.command("sample")(sample.sample)
 
 
 def main() -> None:
