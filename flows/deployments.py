@@ -4,6 +4,7 @@ Only what changed is touched, and only what is ours: a pause that staff set surv
 that staff added by hand stays.
 """
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTag
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.utilities.callables import parameter_schema
 
 from flows.dispatch import dispatch_due
@@ -153,7 +154,9 @@ async def _ensure_pool(client: PrefectClient) -> None:
         await client.read_work_pool(POOL)
     except ObjectNotFound:
         template = InProcess.get_default_base_job_template()
-        await client.create_work_pool(WorkPoolCreate(name=POOL, type=InProcess.type, base_job_template=template))
+        pool = WorkPoolCreate(name=POOL, type=InProcess.type, base_job_template=template)
+        with contextlib.suppress(ObjectAlreadyExists):  # another process was quicker
+            await client.create_work_pool(pool)
 
 
 async def _create(client: PrefectClient, wish: Wanted) -> None:

@@ -7,7 +7,7 @@ from prefect.artifacts import acreate_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.failure import said_plainly
+from flows.failure import plainly
 from flows.hands import Hands, held
 from flows.shown import Sent
 
@@ -28,8 +28,7 @@ async def send_what_is_due(hands: Hands) -> Sent:
 async def dispatch_due() -> State:
     """Send everything that may go now."""
     hands = held()
-    async with said_plainly("dispatch"):
-        sent = await send_what_is_due(hands)
+    sent = await plainly("dispatch", send_what_is_due(hands))
     where = f"Messages: [post room]({hands.post_room})" if hands.post_room else "Messages that were due."
     await acreate_table_artifact(sent.rows(), key="dispatch", description=where)
     return Completed(message=f"{sent.sent:,} sent, {sent.failed:,} failed, {sent.unknown:,} unknown")

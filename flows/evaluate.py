@@ -11,7 +11,7 @@ from prefect.context import FlowRunContext
 from prefect.states import Completed
 
 from flows.dispatch import send_what_is_due
-from flows.failure import said_plainly
+from flows.failure import plainly
 from flows.hands import Hands, held
 from flows.shown import late_name, pass_rows, rule_description, run_name
 from flows.slots import grace
@@ -34,12 +34,11 @@ async def evaluate_rule(rule_id: str) -> State:
 
 async def _pass(run: FlowRun, terms: Terms, hands: Hands) -> State:
     slot = run.expected_start_time
-    async with said_plainly(terms.rule_id):
-        figures = await asyncio.to_thread(hands.run_rule, terms.rule_id, hands.clock(), slot)
+    work = asyncio.to_thread(hands.run_rule, terms.rule_id, hands.clock(), slot)
+    figures = await plainly(terms.rule_id, work)
     name = run_name(terms.rule_id, figures)
     await _rename(run, name)
-    async with said_plainly(terms.rule_id):
-        sent = await send_what_is_due(hands)
+    sent = await plainly(terms.rule_id, send_what_is_due(hands))
     rows = pass_rows(figures, sent)
     await acreate_table_artifact(rows, key=terms.rule_id, description=rule_description(terms, hands))
     return Completed(message=f"{name}, {figures.planned:,} planned, {sent.sent:,} sent")

@@ -1,10 +1,11 @@
 """Errors in flows, said without data: Prefect stores an error's text and shows it, and ours may quote rows."""
 
 import traceback
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable
 from pathlib import Path
+from typing import TypeVar
 
+T = TypeVar("T")
 HOUSE = Path(__file__).resolve().parent.parent
 
 
@@ -22,13 +23,13 @@ def place(error: BaseException) -> str:
     return "outside of our code"
 
 
-@asynccontextmanager
-async def said_plainly(what: str) -> AsyncIterator[None]:
-    """Turn any error inside into a FlowError that quotes no data; ``what`` is the rule or the work."""
-    failed: str | None = None
+async def plainly(what: str, work: Awaitable[T]) -> T:
+    """The value of ``work``; any error in it becomes a FlowError that quotes no data. ``what`` is the rule or the task.
+
+    The new error is raised outside of the handler, so that it does not carry the old one in its traceback.
+    """
     try:
-        yield
+        return await work
     except Exception as error:
         failed = f"{what}: {type(error).__name__} at {place(error)}"
-    if failed:
-        raise FlowError(failed)
+    raise FlowError(failed)

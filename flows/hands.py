@@ -78,7 +78,7 @@ class Hands:
     """The functions behind the flows and the heartbeat.
 
     ``rules`` gives the terms of the rules in force by id; ``run_rule(rule_id, now, slot)`` is one pass;
-    ``dispatch()`` sends one batch of what may go now; ``ingest(mapping_file)`` reads sources and gives counts by source.
+    ``dispatch()`` sends one batch of what may go now; ``ingest(mapping_file)`` reads sources and counts by source.
     """
 
     clock: Callable[[], datetime]

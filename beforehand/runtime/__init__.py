@@ -1,0 +1,1 @@
+"""One supervised tree: the Prefect server as a child; post room, worker and heartbeat in this process."""

@@ -1,0 +1,88 @@
+"""The Prefect server as a child process: started, watched, started again when it dies, and stopped for good."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import ProxyHandler, build_opener
+
+from beforehand import ROOT
+
+log = logging.getLogger("beforehand.prefect")
+_direct = build_opener(ProxyHandler({}))
+
+
+def is_healthy(api: str, *, timeout: float = 2.0) -> bool:
+    """Whether the Prefect server behind ``api`` answers that it is well. Blocking."""
+    try:
+        with _direct.open(f"{api}/health", timeout=timeout) as answer:
+            return bool(answer.status == 200)
+    except (URLError, OSError):
+        return False
+
+
+class PrefectChild:
+    """The server process. ``environment`` are its Prefect variables, ``output`` the file that takes what it says."""
+
+    def __init__(self, environment: Mapping[str, str], output: Path) -> None:
+        self.api = environment["PREFECT_API_URL"]
+        self._environment = environment
+        self._output = output
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id, while there is one."""
+        return self._process.pid if self._process and self._process.returncode is None else None
+
+    async def start(self) -> None:
+        """Start the process in a session of its own, so that Ctrl-C in the terminal reaches only us."""
+        self._output.parent.mkdir(parents=True, exist_ok=True)
+        with self._output.open("ab") as output:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "flows.server",
+                env={**os.environ, **self._environment, "PYTHONPATH": str(ROOT)},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    async def until_healthy(self, patience: float) -> bool:
+        """Wait up to ``patience`` seconds; False when it is not well by then, or has ended."""
+        end = time.monotonic() + patience
+        while time.monotonic() < end and self.pid is not None:
+            if await asyncio.to_thread(is_healthy, self.api):
+                return True
+            await asyncio.sleep(0.2)
+        return False
+
+    async def keep(self, *, pause: float = 2.0) -> None:
+        """Start the process again whenever it ends; runs until cancelled."""
+        while True:
+            if self._process is not None:
+                code = await self._process.wait()
+                log.warning("the Prefect server ended (%s), starting it again; see %s", code, self._output)
+                await asyncio.sleep(pause)
+            await self.start()
+
+    async def stop(self, patience: float = 15.0) -> None:
+        """SIGINT, and after ``patience`` seconds SIGKILL to its whole group."""
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        process.send_signal(signal.SIGINT)
+        try:
+            await asyncio.wait_for(process.wait(), patience)
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
