@@ -1,0 +1,224 @@
+"""Candidates: the subjects a pass is about to decide on, in a temporary table that every gate works on.
+
+``candidate`` holds one row a subject; ``choice`` one row for each way to say it (channel and template); the small
+tables hold what only Python can work out: zones of phone prefixes, local time by zone, suppressed addresses.
+All of them live in the running transaction: a preview rolls them back, a pass leaves nothing of them behind.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Date,
+    Index,
+    Integer,
+    MetaData,
+    Select,
+    String,
+    Table,
+    Text,
+    func,
+    insert,
+    literal,
+    select,
+    text,
+    update,
+)
+
+from messaging.quiet import LONGEST_PREFIX, zones_of_phone
+from models import Base, Customer, Match, Message
+from models.types import BigKey, Json, UTCDateTime
+from models.vocabulary import MessageState
+
+TEMP = MetaData()
+
+TABLES: Mapping[str, Table] = Base.metadata.tables
+customer = Customer.__table__  # type: ignore[attr-defined]
+match = Match.__table__  # type: ignore[attr-defined]
+message = Message.__table__  # type: ignore[attr-defined]
+
+UNDECIDED = (
+    MessageState.PLANNED,
+    MessageState.HELD,
+    MessageState.QUEUED,
+    MessageState.CLAIMED,
+    MessageState.IN_FLIGHT,
+)
+"""States of a message in which nobody knows yet whether the customer heard of it."""
+
+NOT_TOLD = (
+    MessageState.SUPPRESSED,
+    MessageState.EXPIRED,
+    MessageState.CANCELLED,
+    MessageState.FAILED,
+    MessageState.UNDELIVERED,
+)
+"""States of a message that never reached the customer."""
+
+
+def _temporary(name: str, *columns: Any) -> Table:
+    return Table(name, TEMP, *columns, prefixes=["TEMPORARY"], postgresql_on_commit="DROP")
+
+
+candidate = _temporary(
+    "candidate",
+    Column("id", BigKey, primary_key=True),
+    Column("subject_id", BigKey, nullable=False),
+    Column("customer_id", BigKey),
+    Column("facts", Json),
+    Column("matched_at", UTCDateTime, nullable=False),
+    Column("occasion", String(250)),
+    Column("match_id", BigKey),
+    Column("reason", String(30)),
+    Column("preferred", String(10)),
+    Column("language", String(35)),
+    Column("zone", Text),
+    Column("phone", String(20)),
+    Column("email", String(320)),
+    Column("channel", String(10)),
+    Column("address", String(320)),
+    Column("consent_id", BigKey),
+    Column("template", String(100)),
+    Column("step", String(20)),
+    Column("due_at", UTCDateTime),
+    Column("expires_at", UTCDateTime),
+    Index("ix_temp_candidate_customer", "customer_id"),
+    Index("ix_temp_candidate_occasion", "occasion"),
+)
+
+choice = _temporary(
+    "choice",
+    Column("id", BigKey, primary_key=True),
+    Column("candidate_id", BigKey, nullable=False),
+    Column("place", Integer, nullable=False),
+    Column("channel", String(10), nullable=False),
+    Column("template", String(100), nullable=False),
+    Column("step", String(20), nullable=False),
+    Column("address", String(320)),
+    Column("consent_id", BigKey),
+    Column("reason", String(30)),
+    Index("ix_temp_choice_candidate", "candidate_id", "place"),
+)
+
+prefix_zone = _temporary("prefix_zone", Column("prefix", String(20), primary_key=True), Column("zone", Text))
+local_time = _temporary(
+    "local_time", Column("zone", Text, primary_key=True), Column("today", Date), Column("free_at", UTCDateTime)
+)
+barred = _temporary("barred", Column("channel", String(10)), Column("address", String(320)))
+guest = _temporary("guest", Column("address", String(320), primary_key=True))
+
+
+def fresh(connection: Connection) -> None:
+    """Make the temporary tables, empty. Must be called inside a transaction."""
+    schema = "temp" if connection.dialect.name == "sqlite" else "pg_temp"
+    for table in TEMP.sorted_tables:
+        connection.execute(text(f"DROP TABLE IF EXISTS {schema}.{table.name}"))
+        table.create(connection, checkfirst=False)
+
+
+def open_for_decision() -> ColumnElement[bool]:
+    """Candidates that no gate has withheld."""
+    return candidate.c.reason.is_(None)
+
+
+def settle_statistics(connection: Connection, *tables: Table) -> None:
+    """Let PostgreSQL count the rows of temporary tables: it never does so by itself."""
+    if connection.dialect.name == "postgresql":
+        for table in tables:
+            connection.execute(text(f"ANALYZE {table.name}"))
+
+
+def fill_from_subjects(connection: Connection, matching: Select[Any], *, now: datetime, zone: str) -> int:
+    """Take every subject a rule found (columns ``subject_id, customer_id, facts``). Returns how many there are."""
+    found = matching.subquery("found")
+    source = (
+        select(
+            found.c.subject_id,
+            found.c.customer_id,
+            found.c.facts,
+            literal(now, UTCDateTime()),
+            *_of_customer(),
+        )
+        .select_from(found.outerjoin(customer, customer.c.id == found.c.customer_id))
+        .order_by(found.c.subject_id)
+    )
+    names = ["subject_id", "customer_id", "facts", "matched_at", *_customer_columns()]
+    return _fill(connection, names, source, zone)
+
+
+def fill_from_matches(connection: Connection, chosen: ColumnElement[bool], *, now: datetime, zone: str) -> int:
+    """Take the started matches that ``chosen`` (a condition on ``match``) selects. Returns how many there are.
+
+    ``matched_at`` becomes the moment from which the step counts: when it fell due, never later than ``now``.
+    """
+    since = func.coalesce(match.c.due_at, literal(now, UTCDateTime()), type_=UTCDateTime())
+    source = (
+        select(match.c.subject_id, match.c.customer_id, match.c.facts, since, match.c.occasion, match.c.id)
+        .add_columns(*_of_customer())
+        .select_from(match.outerjoin(customer, customer.c.id == match.c.customer_id))
+        .where(chosen)
+        .order_by(match.c.id)
+    )
+    names = ["subject_id", "customer_id", "facts", "matched_at", "occasion", "match_id", *_customer_columns()]
+    return _fill(connection, names, source, zone)
+
+
+def _customer_columns() -> list[str]:
+    return ["preferred", "language", "zone", "phone", "email"]
+
+
+def _of_customer() -> list[ColumnElement[Any]]:
+    c = customer.c
+    return [c.preferred_channel, c.language, func.nullif(c.time_zone, ""), c.phone, c.email]
+
+
+def _fill(connection: Connection, names: list[str], source: Select[Any], zone: str) -> int:
+    fresh(connection)
+    count = connection.execute(insert(candidate).from_select(names, source)).rowcount
+    settle_statistics(connection, candidate)
+    _fill_zones(connection, zone)
+    return count
+
+
+def _fill_zones(connection: Connection, default: str) -> None:
+    """The customer's own zone, else the zones their phone number may be in, else the default."""
+    prefix = func.substr(candidate.c.phone, 1, LONGEST_PREFIX + 1)
+    unknown = candidate.c.zone.is_(None)
+    found = connection.execute(select(prefix).where(unknown, candidate.c.phone.is_not(None)).distinct()).scalars()
+    rows = [{"prefix": p, "zone": z} for p in found if (z := zones_of_phone(p))]
+    if rows:
+        connection.execute(insert(prefix_zone), rows)
+        by_phone = select(prefix_zone.c.zone).where(prefix_zone.c.prefix == prefix).scalar_subquery()
+        connection.execute(update(candidate).where(unknown).values(zone=by_phone))
+    connection.execute(update(candidate).where(unknown).values(zone=default))
+
+
+def with_messages_in(states: tuple[MessageState, ...], *more: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Matches that have a message in one of ``states`` (a condition on ``match``)."""
+    return select(message.c.id).where(message.c.match_id == match.c.id, message.c.state.in_(states), *more).exists()
+
+
+__all__ = [
+    "NOT_TOLD",
+    "TABLES",
+    "UNDECIDED",
+    "barred",
+    "candidate",
+    "choice",
+    "customer",
+    "fill_from_matches",
+    "fill_from_subjects",
+    "fresh",
+    "guest",
+    "local_time",
+    "match",
+    "message",
+    "open_for_decision",
+    "prefix_zone",
+    "settle_statistics",
+    "with_messages_in",
+]

@@ -1,0 +1,83 @@
+"""The occasion of each candidate, and the gates about it: spoken already, nobody there, rule not live."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, String, case, cast, func, literal, select, update
+
+from messaging.candidates import TABLES, candidate, match, open_for_decision
+from messaging.guards.case import Case, withhold
+from models.types import UTCDateTime
+from models.vocabulary import MatchState, Reason, RuleStatus
+
+SUBJECT_TABLES = {"order": "orders"}
+"""Subjects whose table has another name (``order`` is a word of SQL)."""
+
+
+def _key(case_: Case) -> ColumnElement[Any]:
+    """The row that the occasion is about: the subject itself, its customer, or what the subject belongs to."""
+    what, subject = case_.terms.once.what, case_.terms.subject
+    if what == subject:
+        return candidate.c.subject_id
+    if what == "customer":
+        return func.coalesce(candidate.c.customer_id, candidate.c.subject_id)
+    table = TABLES[SUBJECT_TABLES.get(subject, subject)]
+    parent = select(table.c[f"{what}_id"]).where(table.c.id == candidate.c.subject_id).scalar_subquery()
+    return func.coalesce(parent, candidate.c.subject_id)
+
+
+def _spoken(case_: Case) -> list[ColumnElement[bool]]:
+    """Matches of this rule that were not withheld and are about the candidate's customer (or subject)."""
+    about = match.c.customer_id == candidate.c.customer_id
+    if case_.terms.once.what != "customer":
+        about = (match.c.subject == case_.terms.subject) & (match.c.subject_id == candidate.c.subject_id)
+    return [match.c.rule_id == case_.terms.rule_id, match.c.started_at.is_not(None), about]
+
+
+def name_occasions(connection: Connection, case_: Case) -> None:
+    """Write each candidate's occasion: ``order/17``, ``customer/5``, or ``customer/5/2`` where it may come again."""
+    parts: ColumnElement[Any] = literal(f"{case_.terms.once.what}/") + cast(_key(case_), String)
+    if case_.terms.once.every:
+        before = select(func.count()).select_from(match).where(*_spoken(case_)).scalar_subquery()
+        parts = parts + literal("/") + cast(before, String)
+    connection.execute(update(candidate).values(occasion=parts))
+    _link_withheld(connection, case_)
+
+
+def _link_withheld(connection: Connection, case_: Case) -> None:
+    """Find the match rows of earlier passes. One that had stopped matching meanwhile counts as found anew."""
+    now = literal(case_.now, UTCDateTime())
+    still = match.c.seen_at >= case_.last_pass if case_.last_pass else literal(1) == literal(1)
+    known = case((match.c.state != MatchState.WITHHELD, literal(Reason.KNOWN_OCCASION.value)))
+    connection.execute(
+        update(candidate)
+        .values(match_id=match.c.id, matched_at=case((still, match.c.matched_at), else_=now), reason=known)
+        .where(match.c.rule_id == case_.terms.rule_id, match.c.occasion == candidate.c.occasion)
+    )
+
+
+def known_occasion(connection: Connection, case_: Case) -> None:
+    """Withhold what we have spoken about: the occasion's match has begun, its pause is not over, or it came twice."""
+    every = case_.terms.once.every
+    if every:
+        recent = [match.c.started_at > case_.now - every, *_spoken(case_)]
+        withhold(connection, Reason.KNOWN_OCCASION, select(match.c.id).where(*recent).exists())
+    if case_.terms.once.what != case_.terms.subject:
+        withhold(connection, Reason.KNOWN_OCCASION, candidate.c.id.in_(_repeats()))
+
+
+def _repeats() -> Select[Any]:
+    turn = func.row_number().over(partition_by=candidate.c.occasion, order_by=candidate.c.id)
+    ranked = select(candidate.c.id, turn.label("turn")).where(open_for_decision()).subquery()
+    return select(ranked.c.id).where(ranked.c.turn > 1)
+
+
+def no_customer(connection: Connection, case_: Case) -> None:
+    """Withhold where nobody is known behind the subject; a task for a desk needs nobody."""
+    if case_.run.speaks:
+        withhold(connection, Reason.NO_CUSTOMER, candidate.c.customer_id.is_(None))
+
+
+def rule_not_live(connection: Connection, case_: Case) -> None:
+    """Withhold everything of a rule that is a draft, a shadow or retired; a preview decides as if it were live."""
+    if case_.terms.status is not RuleStatus.LIVE and not case_.pretend_live:
+        withhold(connection, Reason.RULE_NOT_LIVE)
