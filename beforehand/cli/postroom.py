@@ -27,10 +27,9 @@ def postroom(
     except ValidationError as wrong:
         fail(f"The settings are not right:\n{wrong}")
     except OSError as wrong:
-        fail(
-            f"The post room could not start: {wrong.strerror or wrong}. It wants the ports {settings.post_room_port} "
-            f"and {settings.post_room_smtp_port}; BEFOREHAND_POST_ROOM_PORT and BEFOREHAND_POST_ROOM_SMTP_PORT name others"
-        )
+        ports = f"{settings.post_room_port} and {settings.post_room_smtp_port}"
+        names = "BEFOREHAND_POST_ROOM_PORT and BEFOREHAND_POST_ROOM_SMTP_PORT name others"
+        fail(f"The post room could not start: {wrong.strerror or wrong}. It wants the ports {ports}; {names}")
 
 
 def _say(room: "PostRoom") -> None:

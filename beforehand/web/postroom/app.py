@@ -26,6 +26,7 @@ def create_app(house: House, carrier: Carrier, teller: Teller, *, host: str = "1
     app.include_router(api.router(house, carrier))
     app.include_router(desk.router(house, carrier, teller))
     app.include_router(page.router(house))
+    app.mount("/post-room/static", page.static_files())
 
     @app.api_route("/2010-04-01/{path:path}", methods=["GET", "POST", "PUT", "DELETE"])
     async def nothing(request: Request) -> Response:

@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from beforehand.web.postroom.callbacks import Teller
@@ -48,10 +49,10 @@ def router(house: House, carrier: Carrier, teller: Teller) -> APIRouter:
         return {"status": "ok", "messages": len(house.ledger)}
 
     @routes.get("/post-room/ledger.json")
-    async def read(after: int = 0, limit: Annotated[int, Query(ge=0, le=10_000)] = 1000) -> dict[str, Any]:
+    def read(after: int = 0, limit: Annotated[int, Query(ge=0, le=10_000)] = 1000) -> JSONResponse:
         ledger = house.ledger
         entries = [entry.as_json() for entry in ledger.after(after, limit)]
-        return {"last": ledger.last, "version": ledger.version, "count": len(ledger), "entries": entries}
+        return JSONResponse({"last": ledger.last, "version": ledger.version, "count": len(ledger), "entries": entries})
 
     @routes.delete("/post-room/ledger", dependencies=[Depends(same_site)])
     async def empty() -> dict[str, int]:
