@@ -1,0 +1,50 @@
+"""Values around the claim: what was claimed, what was not and why, and where each message may stand."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from models.delivery import Attempt, Evidence, Message
+from models.vocabulary import Channel, MessageState, Purpose, Reason
+
+message = Message.__table__  # type: ignore[attr-defined]
+attempt = Attempt.__table__  # type: ignore[attr-defined]
+evidence = Evidence.__table__  # type: ignore[attr-defined]
+
+CLAIMABLE = (MessageState.PLANNED, MessageState.QUEUED)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to try one message once, until ``lease_until``. ``number`` is which try it is, from 1."""
+
+    attempt_id: int
+    message_id: int
+    number: int
+    lease: str
+    lease_until: datetime
+    channel: Channel
+    address: str
+    address_hash: str
+    purpose: Purpose
+    rule_id: str
+    version: str
+    occasion: str
+    step: str
+    match_id: int
+    customer_id: int
+    template: str
+    language: str | None
+    reference: str
+    details: Mapping[str, Any]
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """What one claim brought: how many due messages it looked at, and why some were not given out."""
+
+    claims: list[Claim] = field(default_factory=list)
+    withheld: dict[Reason, int] = field(default_factory=dict)
+    looked: int = 0

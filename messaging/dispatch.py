@@ -1,0 +1,207 @@
+"""Dispatch: claim what is due, render it, arm a few, put them on the wire, record; until nothing is due.
+
+Each channel drains on its own, so that a slow one holds up nobody. Any number of processes may dispatch at once.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from sqlalchemy import Engine
+
+from messaging.channels.base import Channel as Way
+from messaging.channels.base import Envelope, Outcome
+from messaging.claims import Claim, Claimed
+from messaging.outbox import Stops, arm, claim, fail, give_back
+from messaging.policy import Policy
+from messaging.recording import DEADLINE, record_all
+from models.database import writing
+from models.vocabulary import Channel, OutcomeClass, Reason
+
+_log = logging.getLogger(__name__)
+
+Clock = Callable[[], datetime]
+EnvelopeOf = Callable[[Sequence[Claim]], Mapping[int, Envelope | Reason]]
+"""Renders claims: by message id an envelope, or the reason why there is none."""
+
+
+@dataclass(frozen=True)
+class DispatchReport:
+    """What one dispatch did, in messages. ``sent`` are accepted by the provider; ``retry`` go again later.
+
+    ``stopped`` names the channels that rest because their account or server is at fault, with the provider's code.
+    """
+
+    sent: int = 0
+    failed: int = 0
+    unknown: int = 0
+    retry: int = 0
+    withheld: dict[Reason, int] = field(default_factory=dict)
+    by_channel: dict[Channel, int] = field(default_factory=dict)
+    stopped: dict[Channel, str] = field(default_factory=dict)
+
+    def __add__(self, other: "DispatchReport") -> "DispatchReport":
+        """Both together."""
+        return DispatchReport(
+            self.sent + other.sent,
+            self.failed + other.failed,
+            self.unknown + other.unknown,
+            self.retry + other.retry,
+            dict(Counter(self.withheld) + Counter(other.withheld)),
+            dict(Counter(self.by_channel) + Counter(other.by_channel)),
+            self.stopped | other.stopped,
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to dispatch. ``limit``: at most so many messages a channel (None: all that is due).
+
+    ``stopping`` is asked between small groups: True lets go at once. ``at`` is told of each point that a crash may
+    hit (``claimed``, ``rendered``, ``armed``, ``sent``, ``recorded``); proofs raise there.
+    """
+
+    policy: Policy
+    batch: int = 100
+    lease_seconds: float = 60
+    send_timeout: float = 10
+    limit: int | None = None
+    stops: Stops | None = None
+    stopping: Callable[[], bool] = lambda: False
+    at: Callable[[str], None] = lambda _point: None
+
+
+def dispatch(
+    engine: Engine, clock: Clock, channels: Mapping[Channel, Way], envelope_of: EnvelopeOf, plan: Plan
+) -> DispatchReport:
+    """Send what is due now. Safe to call from any number of threads and processes: the claim decides who sends what."""
+    drains = [_Drain(engine, clock, way, envelope_of, plan) for way in channels.values()]
+    report = DispatchReport()
+    with ThreadPoolExecutor(max(1, len(drains)), thread_name_prefix="dispatch") as pool:
+        for done in [pool.submit(drain.run) for drain in drains]:
+            report += done.result()
+    return report
+
+
+class _Drain:
+    """The emptying of one channel's queue."""
+
+    def __init__(self, engine: Engine, clock: Clock, way: Way, envelope_of: EnvelopeOf, plan: Plan) -> None:
+        self.engine, self.clock, self.way, self.envelope_of, self.plan = engine, clock, way, envelope_of, plan
+
+    def run(self) -> DispatchReport:
+        """Claim batch after batch until nothing is due, the limit is reached, or the channel rests."""
+        report, taken = DispatchReport(), 0
+        try:
+            with ThreadPoolExecutor(self.way.parallel, thread_name_prefix=self.way.name.value) as pool:
+                while not (self.plan.stopping() or report.stopped):
+                    most = self.plan.batch if self.plan.limit is None else min(self.plan.batch, self.plan.limit - taken)
+                    claimed = self._claim(most) if most > 0 else Claimed()
+                    report += DispatchReport(withheld=claimed.withheld)
+                    if not claimed.looked:
+                        break
+                    taken += len(claimed.claims)
+                    report += self._send_batch(pool, claimed.claims)
+        finally:
+            self.way.close()
+        return report
+
+    def _claim(self, most: int) -> Claimed:
+        with writing(self.engine) as connection:
+            claimed = claim(
+                connection,
+                self.clock(),
+                limit=most,
+                lease_seconds=self.plan.lease_seconds,
+                policy=self.plan.policy,
+                channels=[self.way.name],
+                stops=self.plan.stops,
+            )
+        self.plan.at("claimed")
+        return claimed
+
+    def _send_batch(self, pool: ThreadPoolExecutor, claims: Sequence[Claim]) -> DispatchReport:
+        ready, broken = self._render(claims)
+        fail(self.engine, broken, self.clock())
+        self.plan.at("rendered")
+        report = DispatchReport(failed=len(broken))
+        left = list(ready)
+        while left and not (report.stopped or self.plan.stopping()):
+            group, left = left[: self.way.parallel], left[self.way.parallel :]
+            report += self._send_group(pool, group)
+        give_back(self.engine, [c for c, _ in left], self.clock())
+        return report
+
+    def _send_group(self, pool: ThreadPoolExecutor, group: Sequence[tuple[Claim, Envelope]]) -> DispatchReport:
+        envelopes = {c.attempt_id: envelope for c, envelope in group}
+        armed = arm(
+            self.engine,
+            [c for c, _ in group],
+            self.clock(),
+            lease_seconds=self.plan.lease_seconds,
+            provider=self.way.provider,
+            fingerprints={key: self.way.fingerprint(envelope) for key, envelope in envelopes.items()},
+        )
+        self.plan.at("armed")
+        results = list(pool.map(lambda c: (c, self._try(c, envelopes[c.attempt_id])), armed))
+        self.plan.at("sent")
+        record_all(self.engine, results, self.clock())
+        self.plan.at("recorded")
+        return _count(self.way.name, results)
+
+    def _try(self, claim: Claim, envelope: Envelope) -> Outcome:
+        """Look at the deadline once more, then try. A process that slept since it armed must not send."""
+        now = self.clock()
+        last = claim.lease_until - timedelta(seconds=min(self.plan.send_timeout, self.plan.lease_seconds / 2))
+        if now >= last or (claim.expires_at is not None and now >= claim.expires_at):
+            return Outcome(OutcomeClass.NOT_ACCEPTED, code=DEADLINE)
+        try:
+            return self.way.send(envelope)
+        except Exception as bug:
+            _log.exception("channel %s broke its promise not to raise", self.way.name)
+            return Outcome(OutcomeClass.UNKNOWN, code=type(bug).__name__)
+
+    def _render(self, claims: Sequence[Claim]) -> tuple[list[tuple[Claim, Envelope]], list[tuple[Claim, Reason]]]:
+        found = self._envelopes(claims)
+        ready: list[tuple[Claim, Envelope]] = []
+        broken: list[tuple[Claim, Reason]] = []
+        for c in claims:
+            made = found.get(c.message_id, Reason.TEMPLATE_FAILED)
+            if isinstance(made, Envelope):
+                ready.append((c, replace(made, attempt_id=c.attempt_id)))
+            else:
+                broken.append((c, made))
+        return ready, broken
+
+    def _envelopes(self, claims: Sequence[Claim]) -> dict[int, Envelope | Reason]:
+        """Render the batch; where that raises, one by one, so that one bad message fails alone."""
+        try:
+            return dict(self.envelope_of(claims)) if claims else {}
+        except Exception as wrong:  # its text may hold a customer's words
+            _log.warning("a batch could not be rendered, so one by one: %s", type(wrong).__name__)
+        return dict(self._one_by_one(claims))
+
+    def _one_by_one(self, claims: Sequence[Claim]) -> Iterator[tuple[int, Envelope | Reason]]:
+        for c in claims:
+            try:
+                yield from self.envelope_of([c]).items()
+            except Exception as wrong:
+                _log.warning("message %s: template %s failed: %s", c.message_id, c.template, type(wrong).__name__)
+                yield c.message_id, Reason.TEMPLATE_FAILED
+
+
+def _count(name: Channel, results: Sequence[tuple[Claim, Outcome]]) -> DispatchReport:
+    kinds = Counter(outcome.kind for _, outcome in results)
+    sent = kinds[OutcomeClass.ACCEPTED]
+    stops = [outcome.code for _, outcome in results if outcome.stops]
+    return DispatchReport(
+        sent=sent,
+        failed=kinds[OutcomeClass.REFUSED],
+        unknown=kinds[OutcomeClass.UNKNOWN],
+        retry=kinds[OutcomeClass.NOT_ACCEPTED],
+        by_channel={name: sent} if sent else {},
+        stopped={name: stops[0]} if stops else {},
+    )

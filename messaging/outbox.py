@@ -1,0 +1,318 @@
+"""The outbox's transactions: claim, arm, record, reap (DESIGN section 6).
+
+*Claimed* is certainly not sent. *Armed* is committed before the first byte and may have been sent. What is armed and
+never recorded becomes UNKNOWN; time alone never brings it back to the queue.
+"""
+
+import uuid
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Select,
+    and_,
+    bindparam,
+    false,
+    insert,
+    literal,
+    or_,
+    select,
+    true,
+    update,
+)
+
+from messaging.claims import CLAIMABLE, Claim, Claimed, attempt, evidence, message
+from messaging.policy import Policy
+from messaging.recheck import EVERY, recheck
+from messaging.recording import PAUSE, record, record_all
+from models.database import reading, writing
+from models.housekeeping import Lease, Switch
+from models.types import UTCDateTime
+from models.vocabulary import AttemptState, Channel, MessageState, Purpose, Reason
+
+switch = Switch.__table__  # type: ignore[attr-defined]
+lease_row = Lease.__table__  # type: ignore[attr-defined]
+
+Stops = Callable[[Connection, datetime, Sequence[int]], int]
+"""``(connection, now, message_ids) -> count``: marks those whose rule's ``stop_if`` holds by now CANCELLED with
+Reason.STOPPED, and says how many there were."""
+
+
+def claim(
+    connection: Connection,
+    now: datetime,
+    *,
+    limit: int,
+    lease_seconds: float,
+    policy: Policy,
+    channels: Collection[Channel] = tuple(Channel),
+    stops: Stops | None = None,
+) -> Claimed:
+    """Give out up to ``limit`` due messages of ``channels``, the more urgent first, each with an attempt and a lease.
+
+    Must run in a write transaction. Looks again at the kill switch, the rule's ``stop_if`` (``stops``), suppression,
+    guest list, consent, send-by and quiet hours. What may not go gets its named reason in the same transaction.
+    """
+    stopped = stopped_messages(connection)
+    withheld = _mark_stopped(connection, now, stopped, channels)
+    ids = _due(connection, now, limit, stopped, _awake(connection, now, channels))
+    if not ids:
+        return Claimed(withheld=withheld)
+    by_rule = stops(connection, now, ids) if stops else 0
+    if by_rule:
+        withheld[Reason.STOPPED] = by_rule
+    left = _still_claimable(connection, ids) if by_rule else ids
+    hashes, no = recheck(connection, left, now, policy)
+    withheld |= no
+    claims = _give_out(connection, now, hashes, lease_seconds) if hashes else []
+    return Claimed(claims, withheld, len(ids))
+
+
+def stopped_messages(connection: Connection) -> ColumnElement[bool]:
+    """A condition on ``message``: a kill switch (all, its rule, its channel) is set."""
+    scopes = connection.execute(select(switch.c.scope).where(switch.c.stopped_at.is_not(None))).scalars().all()
+    if EVERY in scopes:
+        return true()
+    rules = [scope.removeprefix("rule:") for scope in scopes if scope.startswith("rule:")]
+    channels = [scope.removeprefix("channel:") for scope in scopes if scope.startswith("channel:")]
+    return or_(false(), message.c.rule_id.in_(rules), message.c.channel.in_(channels)) if scopes else false()
+
+
+def _is_due(now: datetime, channels: Collection[str]) -> ColumnElement[bool]:
+    m = message.c
+    return and_(m.state.in_(CLAIMABLE), m.due_at <= now, m.channel.in_(list(channels)))
+
+
+def _mark_stopped(
+    connection: Connection, now: datetime, stopped: ColumnElement[bool], channels: Collection[str]
+) -> dict[Reason, int]:
+    """Say on due messages why they stay: they keep their place in the queue until the switch is taken back."""
+    if stopped.compare(false()):
+        return {}
+    unsaid = or_(message.c.reason.is_(None), message.c.reason != Reason.KILL_SWITCH)
+    due = select(message.c.id).where(_is_due(now, channels), stopped, unsaid).with_for_update(skip_locked=True)
+    marked = update(message).where(message.c.id.in_(due)).values(reason=Reason.KILL_SWITCH)
+    count = connection.execute(marked).rowcount
+    return {Reason.KILL_SWITCH: count} if count else {}
+
+
+def _awake(connection: Connection, now: datetime, channels: Collection[Channel]) -> list[Channel]:
+    """The channels that do not rest after a fault of their account."""
+    resting = select(lease_row.c.duty).where(lease_row.c.duty.startswith(PAUSE), lease_row.c.until > now)
+    names = set(connection.execute(resting).scalars())
+    return [channel for channel in channels if f"{PAUSE}{channel.value}" not in names]
+
+
+def _due(
+    connection: Connection, now: datetime, limit: int, stopped: ColumnElement[bool], channels: Collection[str]
+) -> list[int]:
+    m = message.c
+    due = (
+        select(m.id)
+        .where(_is_due(now, channels), ~stopped)
+        .order_by(m.priority.desc(), m.due_at, m.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return list(connection.execute(due).scalars())
+
+
+def _still_claimable(connection: Connection, ids: Sequence[int]) -> list[int]:
+    m = message.c
+    return list(connection.execute(select(m.id).where(m.id.in_(ids), m.state.in_(CLAIMABLE))).scalars())
+
+
+def _give_out(connection: Connection, now: datetime, hashes: Mapping[int, str], lease_seconds: float) -> list[Claim]:
+    token, until = uuid.uuid4().hex, now + timedelta(seconds=lease_seconds)
+    m = message.c
+    names = ["message_id", "number", "state", "lease", "lease_until", "claimed_at"]
+    rows = select(
+        m.id,
+        m.tries + 1,
+        literal(AttemptState.CLAIMED.value),
+        literal(token),
+        literal(until, UTCDateTime()),
+        literal(now, UTCDateTime()),
+    ).where(m.id.in_(hashes))
+    connection.execute(insert(attempt).from_select(names, rows))
+    connection.execute(update(message).where(m.id.in_(hashes)).values(state=MessageState.CLAIMED, reason=None))
+    taken = select(message, attempt.c.id.label("attempt_id"), attempt.c.number).join(
+        attempt, attempt.c.message_id == m.id
+    )
+    found = connection.execute(taken.where(attempt.c.lease == token, m.id.in_(hashes)).order_by(attempt.c.id))
+    return [_claim_of(row, token, until, hashes[row["id"]]) for row in found.mappings()]
+
+
+def _claim_of(row: Mapping[Any, Any], token: str, until: datetime, address_hash: str) -> Claim:
+    return Claim(
+        attempt_id=row["attempt_id"],
+        message_id=row["id"],
+        number=row["number"],
+        lease=token,
+        lease_until=until,
+        channel=Channel(row["channel"]),
+        address=row["address"],
+        address_hash=address_hash,
+        purpose=Purpose(row["purpose"]),
+        rule_id=row["rule_id"],
+        version=row["version"],
+        occasion=row["occasion"],
+        step=row["step"],
+        match_id=row["match_id"],
+        customer_id=row["customer_id"],
+        template=row["template"],
+        language=row["language"],
+        reference=row["reference"],
+        details=row["details"] or {},
+        expires_at=row["expires_at"],
+    )
+
+
+def arm(
+    engine: Engine,
+    claims: Sequence[Claim],
+    now: datetime,
+    *,
+    lease_seconds: float = 60,
+    provider: str = "",
+    fingerprints: Mapping[int, str] | None = None,
+) -> list[Claim]:
+    """Commit that these claims are about to be on the wire. Only what is returned may be sent.
+
+    A compare-and-set on the lease: a claim whose lease is over, that was reaped, whose message came too late or under
+    a kill switch is not armed and goes back to the queue. ``fingerprints`` are by attempt id. After this returns,
+    a crash leaves these attempts UNKNOWN, so the caller hands in few at a time.
+    """
+    until = now + timedelta(seconds=lease_seconds)
+    leases = {c.attempt_id: c for c in claims}
+    with writing(engine) as connection:
+        fit = select(message.c.id).where(
+            message.c.id.in_([c.message_id for c in claims]),
+            message.c.state == MessageState.CLAIMED,
+            or_(message.c.expires_at.is_(None), message.c.expires_at > now),
+            ~stopped_messages(connection),
+        )
+        change = (
+            update(attempt)
+            .where(_held(claims), attempt.c.lease_until > now, attempt.c.message_id.in_(fit))
+            .values(state=AttemptState.IN_FLIGHT, armed_at=now, lease_until=until, provider=provider)
+            .returning(attempt.c.id)
+        )
+        armed = sorted(connection.execute(change).scalars())
+        _set_fingerprints(connection, armed, fingerprints or {})
+        connection.execute(
+            update(message)
+            .where(message.c.id.in_([leases[key].message_id for key in armed]))
+            .values(state=MessageState.IN_FLIGHT, tries=message.c.tries + 1)
+        )
+        _return(connection, [c for c in claims if c.attempt_id not in set(armed)], now)
+    return [replace(leases[key], lease_until=until) for key in armed]
+
+
+def _held(claims: Sequence[Claim]) -> ColumnElement[bool]:
+    """Attempts that are still ours and not armed."""
+    return and_(
+        attempt.c.id.in_([c.attempt_id for c in claims]),
+        attempt.c.lease.in_({c.lease for c in claims}),
+        attempt.c.state == AttemptState.CLAIMED,
+    )
+
+
+def _set_fingerprints(connection: Connection, armed: Sequence[int], fingerprints: Mapping[int, str]) -> None:
+    rows = [{"key": key, "mark": fingerprints[key]} for key in armed if key in fingerprints]
+    if rows:
+        change = update(attempt).where(attempt.c.id == bindparam("key")).values(fingerprint=bindparam("mark"))
+        connection.execute(change, rows)
+
+
+def give_back(engine: Engine, claims: Sequence[Claim], now: datetime) -> None:
+    """Return claims that were not armed to the queue: they are certainly not sent."""
+    if claims:
+        with writing(engine) as connection:
+            _return(connection, claims, now)
+
+
+def _return(connection: Connection, claims: Sequence[Claim], now: datetime) -> None:
+    if not claims:
+        return
+    change = update(attempt).where(_held(claims)).values(state=AttemptState.RETURNED, ended_at=now)
+    ours = list(connection.execute(change.returning(attempt.c.message_id)).scalars())
+    _requeue(connection, ours)
+
+
+def _requeue(connection: Connection, message_ids: Sequence[int]) -> None:
+    back = update(message).where(message.c.id.in_(message_ids), message.c.state == MessageState.CLAIMED)
+    connection.execute(back.values(state=MessageState.QUEUED))
+
+
+def fail(engine: Engine, failed: Sequence[tuple[Claim, Reason]], now: datetime) -> None:
+    """End claimed messages that cannot be put on the wire at all (a template that could not be filled, say)."""
+    if not failed:
+        return
+    with writing(engine) as connection:
+        change = update(attempt).where(_held([c for c, _ in failed])).values(state=AttemptState.RETURNED, ended_at=now)
+        ours = set(connection.execute(change.returning(attempt.c.message_id)).scalars())
+        for reason in {why for _, why in failed}:
+            keys = [c.message_id for c, why in failed if why is reason and c.message_id in ours]
+            ended = update(message).where(message.c.id.in_(keys), message.c.state == MessageState.CLAIMED)
+            connection.execute(ended.values(state=MessageState.FAILED, reason=reason, ended_at=now))
+
+
+@dataclass(frozen=True)
+class ReapReport:
+    """What the reaper found: claims returned to the queue, and attempts whose outcome is not known."""
+
+    returned: int = 0
+    unknown: int = 0
+
+
+def reap(engine: Engine, now: datetime) -> ReapReport:
+    """Put right what a dead process left: claimed goes back to the queue, armed becomes UNKNOWN."""
+    with reading(engine) as connection:
+        if connection.execute(_lapsed(now).limit(1)).first() is None:
+            return ReapReport()
+    with writing(engine) as connection:
+        rows = connection.execute(_lapsed(now).with_for_update(skip_locked=True)).all()
+        claimed = [row.id for row in rows if row.state == AttemptState.CLAIMED]
+        flying = [row.id for row in rows if row.state == AttemptState.IN_FLIGHT]
+        _end(connection, claimed, AttemptState.RETURNED, now)
+        _requeue(connection, [row.message_id for row in rows if row.state == AttemptState.CLAIMED])
+        _end(connection, flying, AttemptState.UNKNOWN, now, outcome=AttemptState.UNKNOWN, code="lease_over")
+        lost = [row.message_id for row in rows if row.state == AttemptState.IN_FLIGHT]
+        unknown = update(message).where(message.c.id.in_(lost), message.c.state == MessageState.IN_FLIGHT)
+        connection.execute(unknown.values(state=MessageState.UNKNOWN))
+        if flying:
+            seen = {"kind": "lease_over", "seen_at": now, "content": None}
+            connection.execute(insert(evidence), [{"attempt_id": key, **seen} for key in flying])
+    return ReapReport(len(claimed), len(flying))
+
+
+def _lapsed(now: datetime) -> Select[Any]:
+    a = attempt.c
+    open_ones = a.state.in_([AttemptState.CLAIMED, AttemptState.IN_FLIGHT])
+    return select(a.id, a.message_id, a.state).where(open_ones, a.lease_until <= now).order_by(a.id)
+
+
+def _end(connection: Connection, ids: Sequence[int], state: AttemptState, now: datetime, **more: Any) -> None:
+    if ids:
+        connection.execute(update(attempt).where(attempt.c.id.in_(ids)).values(state=state, ended_at=now, **more))
+
+
+__all__ = [
+    "PAUSE",
+    "ReapReport",
+    "Stops",
+    "arm",
+    "claim",
+    "fail",
+    "give_back",
+    "reap",
+    "record",
+    "record_all",
+    "stopped_messages",
+]

@@ -1,0 +1,165 @@
+"""The last look before a message goes: suppression, consent, guest list, send-by and quiet hours, for a claimed batch.
+
+Everything is read in two statements; the verdicts are pure, because an address's hash and a zone's clock
+are things that SQL cannot work out.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, ScalarSelect, select, update
+
+from messaging.addresses import address_hash, family, normal_address
+from messaging.claims import message
+from messaging.policy import Policy
+from messaging.quiet import free_at, zones_of_phone
+from models.customer import Consent, Customer, Suppression
+from models.vocabulary import ConsentVerdict, MessageState, Purpose, Reason
+
+customer = Customer.__table__  # type: ignore[attr-defined]
+consent = Consent.__table__  # type: ignore[attr-defined]
+suppression = Suppression.__table__  # type: ignore[attr-defined]
+
+EVERY = "all"
+"""The word for every channel or purpose in a suppression or a consent entry."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Why a message does not go now: it ends in ``state``, or comes back at ``until``."""
+
+    reason: Reason
+    state: MessageState = MessageState.SUPPRESSED
+    until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What is known of one due message at the last look."""
+
+    message_id: int
+    channel: str
+    address: str
+    hash: str
+    purpose: Purpose
+    expires_at: datetime | None
+    zone: str
+    consent: str | None
+
+
+def recheck(
+    connection: Connection, ids: Sequence[int], now: datetime, policy: Policy
+) -> tuple[dict[int, str], dict[Reason, int]]:
+    """Look at the due messages ``ids`` again and put aside those that may not go.
+
+    Returns the address hashes of those that may, by message id, and how many may not, by reason.
+    """
+    looked = _load(connection, ids, policy)
+    barred = _suppressed(connection, looked)
+    guests = _guests(policy)
+    verdicts = {seen.message_id: verdict(seen, now, policy, barred, guests) for seen in looked}
+    no = {key: found for key, found in verdicts.items() if found}
+    _put_aside(connection, no, now)
+    withheld: dict[Reason, int] = defaultdict(int)
+    for found in no.values():
+        withheld[found.reason] += 1
+    return {seen.message_id: seen.hash for seen in looked if seen.message_id not in no}, dict(withheld)
+
+
+def verdict(
+    seen: Looked, now: datetime, policy: Policy, barred: Mapping[tuple[str, str], set[str]], guests: set[str] | None
+) -> Verdict | None:
+    """Why this message may not go now, or None. ``barred`` maps (hash, channel word) to the purposes barred."""
+    for word in (seen.channel, family(seen.channel), EVERY):
+        if barred.get((seen.hash, word), set()) & {EVERY, seen.purpose.value}:
+            return Verdict(Reason.SUPPRESSED)
+    if guests is not None and normal_address(seen.channel, seen.address) not in guests:
+        return Verdict(Reason.NOT_ON_GUEST_LIST)
+    if seen.consent == ConsentVerdict.WITHDRAWN:
+        return Verdict(Reason.OPTED_OUT)
+    if seen.purpose in policy.consent_needed and seen.consent != ConsentVerdict.GRANTED:
+        return Verdict(Reason.NO_CONSENT)
+    if seen.expires_at is not None and seen.expires_at <= now:
+        return Verdict(Reason.TOO_LATE, MessageState.EXPIRED)
+    until = free_at(now, seen.zone, policy.quiet_hours(seen.purpose), default=policy.zone)
+    if until <= now:
+        return None
+    if seen.expires_at is not None and seen.expires_at <= until:
+        return Verdict(Reason.TOO_LATE, MessageState.EXPIRED)
+    return Verdict(Reason.QUIET_HOURS, MessageState.QUEUED, until)
+
+
+def newest_consent() -> ScalarSelect[Any]:
+    """The newest verdict of the consent ledger for a message's customer, channel and purpose (by id at a tie)."""
+    return (
+        select(consent.c.verdict)
+        .where(
+            consent.c.customer_id == message.c.customer_id,
+            consent.c.channel.in_([message.c.channel, EVERY]),
+            consent.c.purpose.in_([message.c.purpose, EVERY]),
+        )
+        .order_by(consent.c.given_at.desc(), consent.c.id.desc())
+        .limit(1)
+        .correlate(message)
+        .scalar_subquery()
+    )
+
+
+def _load(connection: Connection, ids: Sequence[int], policy: Policy) -> list[Looked]:
+    m = message.c
+    rows = connection.execute(
+        select(
+            m.id,
+            m.channel,
+            m.address,
+            m.purpose,
+            m.expires_at,
+            customer.c.time_zone,
+            customer.c.phone,
+            newest_consent(),
+        )
+        .join(customer, customer.c.id == m.customer_id)
+        .where(m.id.in_(ids))
+    )
+    return [
+        Looked(
+            message_id=key,
+            channel=channel,
+            address=address,
+            hash=address_hash(policy.secret, channel, address),
+            purpose=Purpose(purpose),
+            expires_at=expires_at,
+            zone=zone or zones_of_phone(phone or "") or policy.zone,
+            consent=consented,
+        )
+        for key, channel, address, purpose, expires_at, zone, phone, consented in rows
+    ]
+
+
+def _suppressed(connection: Connection, looked: Sequence[Looked]) -> dict[tuple[str, str], set[str]]:
+    s = suppression.c
+    hashes = {seen.hash for seen in looked}
+    rows = connection.execute(select(s.address_hash, s.channel, s.scope).where(s.address_hash.in_(hashes)))
+    barred: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for found, channel, scope in rows:
+        barred[found, channel].add(scope)
+    return barred
+
+
+def _guests(policy: Policy) -> set[str] | None:
+    if policy.guests is None:
+        return None
+    return {normal_address("email" if "@" in guest else "sms", guest) for guest in policy.guests}
+
+
+def _put_aside(connection: Connection, no: Mapping[int, Verdict], now: datetime) -> None:
+    groups: dict[Verdict, list[int]] = defaultdict(list)
+    for key, found in no.items():
+        groups[found].append(key)
+    for found, keys in groups.items():
+        change: dict[str, Any] = {"state": found.state, "reason": found.reason}
+        change |= {"due_at": found.until} if found.until else {"ended_at": now}
+        connection.execute(update(message).where(message.c.id.in_(keys)).values(change))

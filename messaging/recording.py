@@ -1,0 +1,238 @@
+"""The result transaction: what a try led to, with its evidence, the message's next state, and what the house learns."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, bindparam, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from messaging.channels.base import Outcome
+from messaging.claims import Claim, attempt, evidence, message
+from messaging.outcomes import ACCOUNT_WAIT, retry_at
+from messaging.recheck import EVERY, suppression
+from models.database import writing
+from models.housekeeping import Lease
+from models.vocabulary import AttemptState, MessageState, OutcomeClass, Reason
+
+_log = logging.getLogger(__name__)
+
+PAUSE = "pause:"
+"""A lease with this duty prefix and a channel's name: the channel rests until then (a fault of the account)."""
+
+OPEN_TO_RESULTS = (AttemptState.IN_FLIGHT, AttemptState.UNKNOWN)
+"""A result that comes after the reaper gave the attempt up is still the better knowledge."""
+
+DEADLINE = "deadline"
+"""The code of a try that was armed, looked at its deadline, and was never put on the wire."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where an attempt and its message stand when a result comes in."""
+
+    attempt: AttemptState
+    message: MessageState
+    tries: int
+    due_at: datetime
+
+
+@dataclass(frozen=True)
+class Next:
+    """Where a message goes after a result."""
+
+    state: MessageState
+    reason: Reason | None = None
+    due_at: datetime | None = None
+
+
+def record(engine: Engine, claim: Claim, outcome: Outcome, now: datetime) -> None:
+    """Commit what one armed try led to."""
+    record_all(engine, [(claim, outcome)], now)
+
+
+def record_all(engine: Engine, results: Sequence[tuple[Claim, Outcome]], now: datetime) -> None:
+    """Commit what armed tries led to: attempts, evidence, messages, suppressions and rests, in one transaction."""
+    if not results:
+        return
+    with writing(engine) as connection:
+        standing = _standing(connection, results)
+        known = _unbound(connection, [pair for pair in results if pair[0].attempt_id in standing])
+        _write_attempts(connection, known, now)
+        _write_messages(connection, known, standing, now)
+        _write_evidence(connection, results, now)
+        _suppress(connection, results, now)
+        _rest(connection, results, now)
+
+
+def next_state(claim: Claim, outcome: Outcome, at: Standing, now: datetime) -> Next | None:
+    """Where the message goes, or None: it stays. Pure."""
+    late = at.attempt is AttemptState.UNKNOWN
+    if outcome.kind is OutcomeClass.ACCEPTED:
+        # also where a resend is queued or claimed by now: arming it compares the message's state, and so fails
+        ours = (MessageState.QUEUED, MessageState.CLAIMED, MessageState.UNKNOWN) if late else (MessageState.IN_FLIGHT,)
+        return Next(MessageState.ACCEPTED) if at.message in ours else None
+    if late and (at.message is not MessageState.UNKNOWN or at.tries != 1):
+        return None  # another try is on its way or as unknown as this one was
+    if outcome.kind is OutcomeClass.UNKNOWN:
+        return Next(MessageState.UNKNOWN)
+    if outcome.kind is OutcomeClass.REFUSED:
+        return Next(MessageState.FAILED, Reason.REFUSED)
+    return _try_again(claim, outcome, now)
+
+
+def _try_again(claim: Claim, outcome: Outcome, now: datetime) -> Next:
+    due = now if outcome.code == DEADLINE else retry_at(claim.number, outcome, now, claim.channel)
+    if due is None:
+        return Next(MessageState.FAILED, Reason.GAVE_UP)
+    if claim.expires_at is not None and due >= claim.expires_at:
+        return Next(MessageState.EXPIRED, Reason.TOO_LATE)
+    return Next(MessageState.QUEUED, due_at=due)
+
+
+def _standing(connection: Connection, results: Sequence[tuple[Claim, Outcome]]) -> dict[int, Standing]:
+    a, m = attempt.c, message.c
+    rows = connection.execute(
+        select(a.id, a.lease, a.state, m.state, m.tries, m.due_at)
+        .join(message, m.id == a.message_id)
+        .where(a.id.in_([claim.attempt_id for claim, _ in results]))
+        .order_by(a.id)
+        .with_for_update()
+    ).all()
+    leases = {claim.attempt_id: claim.lease for claim, _ in results}
+    found = {}
+    for key, lease, state, message_state, tries, due_at in rows:
+        if lease == leases[key] and state in OPEN_TO_RESULTS:
+            found[key] = Standing(AttemptState(state), MessageState(message_state), tries, due_at)
+        else:
+            _log.warning("attempt %s has an outcome already; this one is kept as evidence only", key)
+    return found
+
+
+def _unbound(connection: Connection, results: list[tuple[Claim, Outcome]]) -> list[tuple[Claim, Outcome, str | None]]:
+    """Results with the provider's id, None where another attempt has that id: an id is bound once."""
+    ids = [outcome.provider_id for _, outcome in results if outcome.provider_id]
+    bound = set(connection.execute(select(attempt.c.provider_id).where(attempt.c.provider_id.in_(ids))).scalars())
+    known = []
+    for claim, outcome in results:
+        name = outcome.provider_id if outcome.provider_id not in bound else None
+        bound |= {name}
+        known.append((claim, outcome, name))
+    return known
+
+
+def _write_attempts(connection: Connection, known: list[tuple[Claim, Outcome, str | None]], now: datetime) -> None:
+    a = attempt.c
+    change = (
+        update(attempt)
+        .where(a.id == bindparam("key"), a.state.in_(OPEN_TO_RESULTS))
+        .values(
+            state=bindparam("kind"),
+            outcome=bindparam("kind"),
+            code=bindparam("said"),
+            provider_id=bindparam("name"),
+            ended_at=now,
+        )
+    )
+    rows = [
+        {"key": claim.attempt_id, "kind": outcome.kind.value, "said": outcome.code[:40], "name": name}
+        for claim, outcome, name in known
+    ]
+    if rows:
+        connection.execute(change, rows)
+
+
+def _write_messages(
+    connection: Connection,
+    known: list[tuple[Claim, Outcome, str | None]],
+    standing: Mapping[int, Standing],
+    now: datetime,
+) -> None:
+    rows = []
+    for claim, outcome, _ in known:
+        at = standing[claim.attempt_id]
+        goes = next_state(claim, outcome, at, now)
+        if goes:
+            rows.append(_message_row(claim.message_id, at, goes, now))
+    if not rows:
+        return
+    m = message.c
+    change = (
+        update(message)
+        .where(m.id == bindparam("key"), m.state == bindparam("was"))
+        .values(
+            state=bindparam("goes"),
+            reason=bindparam("why"),
+            due_at=bindparam("due"),
+            accepted_at=bindparam("accepted"),
+            ended_at=bindparam("ended"),
+        )
+    )
+    connection.execute(change, rows)
+
+
+def _message_row(key: int, at: Standing, goes: Next, now: datetime) -> dict[str, Any]:
+    ends = goes.state in (MessageState.FAILED, MessageState.EXPIRED)
+    return {
+        "key": key,
+        "was": at.message.value,
+        "goes": goes.state.value,
+        "why": goes.reason.value if goes.reason else None,
+        "due": goes.due_at or at.due_at,
+        "accepted": now if goes.state is MessageState.ACCEPTED else None,
+        "ended": now if ends else None,
+    }
+
+
+def _write_evidence(connection: Connection, results: Sequence[tuple[Claim, Outcome]], now: datetime) -> None:
+    rows = [
+        {
+            "attempt_id": claim.attempt_id,
+            "kind": "reply",
+            "seen_at": now,
+            "content": {"outcome": outcome.kind.value, "code": outcome.code, "id": outcome.provider_id}
+            | dict(outcome.content),
+        }
+        for claim, outcome in results
+    ]
+    connection.execute(insert(evidence), rows)
+
+
+def _suppress(connection: Connection, results: Sequence[tuple[Claim, Outcome]], now: datetime) -> None:
+    rows = [
+        {
+            "address_hash": claim.address_hash,
+            "channel": claim.channel.value,
+            "scope": EVERY,
+            "cause": f"provider_{outcome.code}"[:40],
+            "since": now,
+            "source": "outcome",
+        }
+        for claim, outcome in results
+        if outcome.suppress
+    ]
+    insert_new(connection, suppression, rows)
+
+
+def _rest(connection: Connection, results: Sequence[tuple[Claim, Outcome]], now: datetime) -> None:
+    """Let a channel rest whose account or server is at fault, in every process."""
+    resting = {claim.channel.value: outcome.code for claim, outcome in results if outcome.stops}
+    for channel, code in resting.items():
+        row = {"duty": f"{PAUSE}{channel}", "holder": code[:100], "until": now + ACCOUNT_WAIT}
+        lease = Lease.__table__  # type: ignore[attr-defined]
+        put = dialect_insert(connection, lease).values(row)
+        changed = {"holder": row["holder"], "until": row["until"]}
+        connection.execute(put.on_conflict_do_update(index_elements=["duty"], set_=changed))
+
+
+def dialect_insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """An insert that can say ON CONFLICT, in the dialect at hand."""
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+
+
+def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows, leaving out those that are there already."""
+    if rows:
+        connection.execute(dialect_insert(connection, table).on_conflict_do_nothing(), list(rows))
