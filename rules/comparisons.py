@@ -1,0 +1,245 @@
+"""One fact against one value, as SQL. Two-valued for a reader: what is unknown does not hold."""
+
+import operator
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from dateutil.relativedelta import relativedelta
+from sqlalchemy import ColumnElement, Date, and_, literal, not_, or_
+
+from models.terms import Money
+from models.types import day_start, local_day
+from rules.conditions import Compare, ListFile, Path
+from rules.facts import Fact, Kind
+from rules.scope import Scope, both
+from rules.sql import among, day_plus, starts_with, text_position, weekday_before
+from rules.values import Moment
+
+Expr = ColumnElement[Any]
+SLACK = timedelta(hours=30)
+"""No customer's day begins or ends further than this from the same UTC day: a coarse bound that an index can serve."""
+
+ORDERED: dict[str, Callable[[Any, Any], Any]] = {
+    "at_least": operator.ge,
+    "at_most": operator.le,
+    "more_than": operator.gt,
+    "less_than": operator.lt,
+}
+
+
+def compare(test: Compare, scope: Scope) -> ColumnElement[bool]:
+    """A :class:`Compare` as SQL in ``scope``."""
+    assert test.path.fact is not None
+    fact, path = test.path.fact, test.path
+    column = scope.fact(path, fact)
+    happened = scope.happened(path, fact)
+    if test.operator == "missing":
+        return column.is_(None) if happened is None else or_(column.is_(None), not_(happened))
+    if test.operator == "present":
+        return both(column.is_not(None), happened)
+    if fact.kind is Kind.MOMENT:
+        return both(_moment(column, test.operator, test.value, scope), happened)
+    if fact.kind is Kind.DAY:
+        return both(_day(column, test.operator, test.value, scope, indexed=not fact.day_of), happened)
+    if fact.kind is Kind.MONEY:
+        return _money(column, scope.reach(path.relations).c.currency, test.operator, test.value, scope)
+    return plain(column, test.operator, test.value, scope)
+
+
+def other(path: Path, scope: Scope) -> tuple[Expr, Fact]:
+    """Another fact as a value: its column and what it is. ``this.`` looks from the rule's own subject."""
+    assert path.fact is not None
+    seen = scope.this if path.from_this and scope.this is not None else scope
+    return seen.fact(path, path.fact), path.fact
+
+
+def plain(column: Expr, op: str, value: Any, scope: Scope | None = None) -> ColumnElement[bool]:
+    """Texts, numbers and flags."""
+    if isinstance(value, Path):
+        assert scope is not None
+        value = other(value, scope)[0]
+    equal: ColumnElement[bool] = column == value
+    match op:
+        case "is":
+            return equal
+        case "is_not":
+            return or_(not_(equal), column.is_(None))
+        case "in":
+            return _among(column, value)
+        case "not_in":
+            return or_(not_(_among(column, value)), column.is_(None))
+        case "contains":
+            found: ColumnElement[bool] = text_position(column, literal(value)) > 0
+            return found
+        case "starts_with":
+            return starts_with(column, str(value))
+        case "between":
+            return and_(column >= value[0], column <= value[1])
+    return ordered(column, op, value)
+
+
+def ordered(column: Expr, name: str, value: Any) -> ColumnElement[bool]:
+    """The four orderings of numbers."""
+    test: ColumnElement[bool] = ORDERED[name](column, value)
+    return test
+
+
+def _among(column: Expr, value: Any) -> ColumnElement[bool]:
+    if isinstance(value, ListFile):
+        return among(column, value.values)
+    if all(isinstance(member, str) for member in value):
+        return among(column, value)
+    return column.in_(value)
+
+
+def _money(column: Expr, currency: Expr, op: str, value: Any, scope: Scope) -> ColumnElement[bool]:
+    if isinstance(value, Path):
+        there, _ = other(value, scope)
+        return plain(column, op, there)
+    amounts = value if isinstance(value, list) else [value]
+    minor = [amount.minor for amount in amounts]
+    test = plain(column, op, minor if isinstance(value, list) else minor[0])
+    return and_(currency == amounts[0].currency, test)
+
+
+def money_currency(value: Any) -> str | None:
+    """The currency that a money bound names."""
+    first = value[0] if isinstance(value, list) else value
+    return first.currency if isinstance(first, Money) else None
+
+
+def instant(moment: Moment, scope: Scope) -> datetime | None:
+    """The moment itself where it is an instant; None where it is a calendar day."""
+    if moment.at is not None:
+        return moment.at
+    if moment.ago is not None:
+        return scope.clock.now - moment.ago
+    return scope.clock.now + moment.ahead if moment.ahead is not None else None
+
+
+def day_of(value: Any, scope: Scope) -> Expr:
+    """Any value as a calendar day of the customer."""
+    if isinstance(value, Path):
+        column, fact = other(value, scope)
+        return column if fact.kind is Kind.DAY else local_day(column, scope.zone())
+    if value.on is not None:
+        return literal(value.on, Date())
+    if value.day is not None:
+        return scope.today() if value.day == 0 else day_plus(scope.today(), value.day)
+    if value.weekday is not None:
+        return weekday_before(scope.today(), value.weekday + 1)
+    found = instant(value, scope)
+    assert found is not None
+    return local_day(scope.clock.at(found), scope.zone())
+
+
+def _is_day(value: Any) -> bool:
+    return (value.fact is not None and value.fact.kind is Kind.DAY) if isinstance(value, Path) else value.is_day
+
+
+def window(
+    column: Expr, scope: Scope, within: relativedelta | None, ahead: relativedelta | None
+) -> ColumnElement[bool]:
+    """``within`` d: later than d before now, and not after now. ``within_next`` d: after now, at most d ahead."""
+    clock = scope.clock
+    if within is not None:
+        return and_(column > clock.at(clock.now - within), column <= clock.moment)
+    assert ahead is not None
+    return and_(column > clock.moment, column <= clock.at(clock.now + ahead))
+
+
+def _moment(column: Expr, op: str, value: Any, scope: Scope) -> ColumnElement[bool]:
+    if op == "within":
+        return window(column, scope, value, None)
+    if op == "within_next":
+        return window(column, scope, None, value)
+    if op == "between":
+        return and_(_moment(column, "since", value[0], scope), _not_after(column, value[1], scope))
+    if op == "in":
+        return or_(*(_moment(column, "is", member, scope) for member in value))
+    if _is_day(value):
+        if isinstance(value, Path):
+            return _days(local_day(column, scope.zone()), op, day_of(value, scope))
+        return and_(_whole_day(column, op, day_of(value, scope), scope), *_coarse(column, op, value, scope))
+    at = instant(value, scope) if isinstance(value, Moment) else None
+    there = scope.clock.at(at) if at is not None else other(value, scope)[0]
+    match op:
+        case "before":
+            return column < there
+        case "after":
+            return column > there
+        case "since":
+            return column >= there
+    return column == there
+
+
+def _not_after(column: Expr, value: Any, scope: Scope) -> ColumnElement[bool]:
+    if _is_day(value):
+        return column < day_start(day_plus(day_of(value, scope), 1), scope.zone())
+    at = instant(value, scope) if isinstance(value, Moment) else None
+    return column <= (scope.clock.at(at) if at is not None else other(value, scope)[0])
+
+
+def _whole_day(column: Expr, op: str, day: Expr, scope: Scope) -> ColumnElement[bool]:
+    begins, ends = day_start(day, scope.zone()), day_start(day_plus(day, 1), scope.zone())
+    match op:
+        case "before":
+            return column < begins
+        case "after":
+            return column >= ends
+        case "since":
+            return column >= begins
+    return and_(column >= begins, column < ends)
+
+
+def _coarse(column: Expr, op: str, value: Moment, scope: Scope) -> list[ColumnElement[bool]]:
+    if value.day is None:
+        return []
+    near = scope.clock.now + timedelta(days=value.day)
+    bounds = []
+    if op in ("before", "is"):
+        bounds.append(column < scope.clock.at(near + SLACK))
+    if op in ("after", "since", "is"):
+        bounds.append(column > scope.clock.at(near - SLACK))
+    return bounds
+
+
+def _day(column: Expr, op: str, value: Any, scope: Scope, *, indexed: bool) -> ColumnElement[bool]:
+    clock = scope.clock
+    if op == "within":
+        return and_(column >= local_day(clock.at(clock.now - value), scope.zone()), column <= scope.today())
+    if op == "within_next":
+        return and_(column >= scope.today(), column <= local_day(clock.at(clock.now + value), scope.zone()))
+    if op == "between":
+        return and_(column >= day_of(value[0], scope), column <= day_of(value[1], scope))
+    if op in ("in", "not_in"):
+        among = or_(*(column == day_of(member, scope) for member in value))
+        return among if op == "in" else or_(not_(among), column.is_(None))
+    exact = _days(column, op, day_of(value, scope))
+    return and_(exact, *_coarse_day(column, op, value, scope)) if indexed else exact
+
+
+def _days(column: Expr, op: str, day: Expr) -> ColumnElement[bool]:
+    match op:
+        case "before":
+            return column < day
+        case "after":
+            return column > day
+        case "since":
+            return column >= day
+        case "is_not":
+            return or_(column != day, column.is_(None))
+    return column == day
+
+
+def _coarse_day(column: Expr, op: str, value: Any, scope: Scope) -> list[ColumnElement[bool]]:
+    if not isinstance(value, Moment) or value.day is None:
+        return []
+    utc: date = scope.clock.now.date() + timedelta(days=value.day)
+    bounds = []
+    if op in ("before", "is"):
+        bounds.append(column <= literal(utc + timedelta(days=1), Date()))
+    if op in ("after", "since", "is"):
+        bounds.append(column >= literal(utc - timedelta(days=1), Date()))
+    return bounds

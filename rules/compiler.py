@@ -1,0 +1,289 @@
+"""From conditions to ONE bound statement over the whole population.
+
+Tests of relations become derived tables, grouped by the key that the subject is joined on: an inner join where rows are
+required, else an outer join. Never a correlated EXISTS under the customer table (up to 1,170 times slower on SQLite).
+Where nothing of the customer but the key is asked, the customer table itself is dropped.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, Numeric, Select, and_, case, cast, false, func, literal, not_, or_, select, true
+from sqlalchemy.sql.selectable import NamedFromClause
+
+from models.terms import Money
+from models.types import Json
+from rules.comparisons import compare, instant, money_currency, ordered, other, plain, window
+from rules.conditions import Compare, Condition, Group, Path, Related
+from rules.facts import Kind, Subject
+from rules.scope import Attached, Clock, Scope, both
+from rules.sql import json_record, moment_text
+from rules.values import Moment
+
+Facts = dict[str, ColumnElement[Any]]
+PG_ARGUMENTS = 40
+"""jsonb_build_object takes 100 arguments; a record of more facts is cut."""
+
+
+class Compiler:
+    """Compiles the conditions of one rule against one scope, gathering the facts that made it match."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self.facts: Facts = {}
+
+    def condition(self, test: Condition, *, required: bool = False, facts: bool = False) -> ColumnElement[bool]:
+        """One condition as SQL. ``required``: it must hold, so its derived tables may be joined inwards."""
+        if isinstance(test, Group):
+            return self._group(test, required=required, facts=facts)
+        if isinstance(test, Compare):
+            if facts and test.path.fact is not None:
+                self.facts[test.path.text] = _shown(self.scope.fact(test.path, test.path.fact), test.path.fact.kind)
+            return compare(test, self.scope)
+        return self._related(test, required=required, facts=facts)
+
+    def _group(self, group: Group, *, required: bool, facts: bool) -> ColumnElement[bool]:
+        inwards = required and group.how == "all"
+        told = facts and group.how != "none"
+        parts = [self.condition(member, required=inwards, facts=told) for member in group.members]
+        if group.how == "all":
+            return and_(true(), *parts)
+        found = or_(false(), *parts)
+        return negate(found) if group.how == "none" else found
+
+    def _related(self, test: Related, *, required: bool, facts: bool) -> ColumnElement[bool]:
+        derived = _Derived(test, self.scope).build().subquery()
+        first = next(i for i, relation in enumerate(test.path.relations) if relation.many)
+        start = self.scope if not test.path.from_this or self.scope.this is None else self.scope.this
+        if _uses_this(test) and self.scope.this is None:
+            key: ColumnElement[Any] | None = None
+        else:
+            key = start.anchor(test.path.relations[:first], test.path.relations[first])
+        must = required and _needs_rows(test)
+        self.scope.attached.append(Attached(derived, key, must))
+        if facts and test.aggregate not in ("none", "latest"):
+            label = f"{test.path.text} {'count' if test.aggregate == 'any' else test.aggregate}"
+            self.facts[label] = derived.c.found
+        return _verdict(test, derived.c.found)
+
+
+def negate(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """NOT, where what is unknown counts as not holding."""
+    return not_(func.coalesce(condition, false()))
+
+
+def _needs_rows(test: Related) -> bool:
+    """Whether the test can only hold where related rows exist."""
+    if test.aggregate in ("any", "latest", "average", "min", "max", "change"):
+        return True
+    if test.aggregate not in ("count", "sum"):
+        return False
+    return any(
+        (op in ("at_least", "is") and _amount(value) > 0) or (op == "more_than" and _amount(value) >= 0)
+        for op, value in test.bounds
+        if not isinstance(value, list)
+    )
+
+
+def _amount(value: Any) -> float:
+    return value.minor if isinstance(value, Money) else float(value)
+
+
+def _verdict(test: Related, found: ColumnElement[Any]) -> ColumnElement[bool]:
+    match test.aggregate:
+        case "any" | "latest":
+            return found.is_not(None)
+        case "none":
+            return found.is_(None)
+        case "count" | "sum":
+            found = func.coalesce(found, 0)
+    return both(*(_bound(found, op, value, test) for op, value in test.bounds))
+
+
+def _bound(found: ColumnElement[Any], op: str, value: Any, test: Related) -> ColumnElement[bool]:
+    if test.of is not None and test.of.kind in (Kind.MOMENT, Kind.DAY) and test.aggregate in ("min", "max"):
+        return found.is_not(None)  # the bounds of times are part of the derived table
+    if isinstance(value, list):
+        return and_(found >= _amount(value[0]), found <= _amount(value[1]))
+    if op in ("is", "is_not"):
+        return plain(found, op, _amount(value))
+    return ordered(found, op, _amount(value))
+
+
+class _Derived:
+    """The derived table of one relation test: columns ``key`` and ``found``, one row a key."""
+
+    def __init__(self, test: Related, outer: Scope) -> None:
+        self.test = test
+        self.outer = outer
+        self.clock: Clock = outer.clock
+        first = next(i for i, relation in enumerate(test.path.relations) if relation.many)
+        self.before, self.link = test.path.relations[:first], test.path.relations[first]
+        self.after = test.path.relations[first + 1 :]
+        self.this = Scope(_root(outer), outer.subjects, self.clock) if _uses_this(test) else None
+        self.scope = Scope(test.path.subject, outer.subjects, self.clock, this=self.this)
+        self.compiler = Compiler(self.scope)
+        self.bridge: list[tuple[NamedFromClause, ColumnElement[bool]]] = []
+        self.linked = self._linked()
+
+    def _linked(self) -> ColumnElement[Any]:
+        """The column that points back at the subject; tables between it and the tested one become a bridge."""
+        if not self.after:
+            return self.scope.table.c[self.link.there]
+        here = Scope(self.outer.subjects[self.link.target], self.outer.subjects, self.clock).table
+        linked: ColumnElement[Any] = here.c[self.link.there]
+        tables = [here]
+        for relation in self.after[:-1]:
+            there = Scope(self.outer.subjects[relation.target], self.outer.subjects, self.clock).table
+            self.bridge.append((tables[-1], tables[-1].c[relation.here] == there.c[relation.there]))
+            tables.append(there)
+        last = self.after[-1]
+        self.bridge.append((tables[-1], tables[-1].c[last.here] == self.scope.table.c[last.there]))
+        return linked
+
+    def build(self) -> Select[Any]:
+        where = self._where()
+        if self.test.aggregate == "latest":
+            return self._latest(where)
+        found = self._found()
+        key = self.linked if self.this is None else self.this.id
+        statement = select(key.label("key"), found.label("found")).select_from(self._source()).where(*where)
+        statement = statement.where(key.is_not(None)).group_by(key)
+        if self.test.of is not None and self.test.aggregate in ("min", "max"):
+            statement = statement.having(*self._time_bounds(found))
+        return statement
+
+    def _where(self) -> list[ColumnElement[bool]]:
+        test, parts = self.test, []
+        if test.aggregate in ("any", "none") and isinstance(test.holds, Group) and test.holds.members:
+            parts.append(self.compiler.condition(test.holds, required=True))
+        if test.where is not None:
+            parts.append(self.compiler.condition(test.where, required=True))
+        parts.extend(self._windows())
+        if self.this is not None:
+            narrow = Compiler(self.this)
+            parts.extend(narrow.condition(condition) for condition in self.outer.narrowing)
+            parts.append(both(self.this.born()))
+        return parts
+
+    def _windows(self) -> list[ColumnElement[bool]]:
+        test, parts = self.test, []
+        natural = self.scope.table.c[test.path.subject.natural] if test.path.subject.natural else None
+        born = self.scope.born()
+        if test.within is not None and natural is not None:
+            lasts = test.within if test.aggregate != "change" else test.within + test.within
+            parts.append(window(natural, self.scope, lasts, None))
+        elif test.within_next is not None and natural is not None:
+            parts.append(window(natural, self.scope, None, test.within_next))
+        elif born is not None:
+            parts.append(born)
+        if test.since is not None and natural is not None:
+            parts.append(self._since(natural, test.since))
+        return parts
+
+    def _since(self, natural: ColumnElement[Any], since: Moment | Path) -> ColumnElement[bool]:
+        as_fact = Path((), self.scope.subject.facts[self.scope.subject.natural], self.scope.subject, self.scope.subject)
+        later = compare(Compare(as_fact, "since", since), self.scope)
+        own = isinstance(since, Path) and since.from_this and self.this is not None
+        if own and self.this is not None and self.this.subject.table == self.scope.subject.table:
+            return and_(later, self.scope.id != self.this.id)  # the row itself is not what came after it
+        return later
+
+    def _found(self) -> ColumnElement[Any]:
+        test = self.test
+        if test.aggregate in ("any", "none", "count"):
+            return func.count(self.scope.id)
+        if test.aggregate == "change":
+            return self._change()
+        assert test.of is not None
+        column = self.scope.fact(Path((), test.of, self.scope.subject, self.scope.subject), test.of)
+        currency = next((found for _, value in test.bounds if (found := money_currency(value))), None)
+        if currency is not None:
+            column = case((self.scope.table.c.currency == currency, column))
+        if test.aggregate == "average":
+            return func.avg(cast(column, Numeric))
+        totals: dict[str, Callable[[Any], ColumnElement[Any]]] = {"sum": func.sum, "min": func.min, "max": func.max}
+        return totals[test.aggregate](column)
+
+    def _change(self) -> ColumnElement[Any]:
+        test = self.test
+        assert test.within is not None
+        natural = self.scope.table.c[test.path.subject.natural]
+        recent = natural > self.clock.at(self.clock.now - test.within)
+        measured: ColumnElement[Any] = literal(1)
+        if test.of is not None:
+            measured = self.scope.fact(Path((), test.of, self.scope.subject, self.scope.subject), test.of)
+        now = func.sum(case((recent, measured), else_=0))
+        before = func.sum(case((recent, 0), else_=measured))
+        return case((before > 0, (now - before) * 100.0 / before))
+
+    def _time_bounds(self, found: ColumnElement[Any]) -> list[ColumnElement[bool]]:
+        of = self.test.of
+        if of is None or of.kind not in (Kind.MOMENT, Kind.DAY):
+            return []
+        return [self._time_bound(found, op, value) for op, value in self.test.bounds]
+
+    def _time_bound(self, found: ColumnElement[Any], op: str, value: Any) -> ColumnElement[bool]:
+        if op in ("within", "within_next"):
+            return window(found, self.scope, *((value, None) if op == "within" else (None, value)))
+        at = instant(value, self.scope) if isinstance(value, Moment) else None
+        there = self.clock.at(at) if at is not None else other(value, self.scope)[0]
+        return {"before": found < there, "after": found > there, "since": found >= there, "is": found == there}[op]
+
+    def _latest(self, where: list[ColumnElement[bool]]) -> Select[Any]:
+        natural = self.scope.table.c[self.test.path.subject.natural]
+        key = self.linked if self.this is None else self.this.id
+        assert self.test.holds is not None
+        holds = self.compiler.condition(self.test.holds)
+        place = func.row_number().over(partition_by=key, order_by=(natural.desc(), self.scope.id.desc()))
+        ranked = (
+            select(key.label("key"), place.label("place"), case((holds, 1), else_=0).label("found"))
+            .select_from(self._source())
+            .where(*where, natural.is_not(None), key.is_not(None))
+            .subquery()
+        )
+        return select(ranked.c.key, ranked.c.found).where(ranked.c.place == 1, ranked.c.found == 1)
+
+    def _source(self) -> Any:
+        source = self.scope.source()
+        for table, on in reversed(self.bridge):
+            source = source.join(table, on)
+        if self.this is None:
+            return source
+        back = self.this.anchor(self.before, self.link)
+        return source.join(self.this.source(), (self.this.id if back is None else back) == self.linked)
+
+
+def _root(scope: Scope) -> Subject:
+    return scope.subject if scope.this is None else scope.this.subject
+
+
+def is_plain(test: Condition) -> bool:
+    """Whether a condition compares facts only, and tests no relation."""
+    return isinstance(test, Compare) or (isinstance(test, Group) and all(is_plain(member) for member in test.members))
+
+
+def _uses_this(test: Condition | None) -> bool:
+    if test is None:
+        return False
+    if isinstance(test, Group):
+        return any(_uses_this(member) for member in test.members)
+    if isinstance(test, Compare):
+        values = test.value if isinstance(test.value, list) else [test.value]
+        return test.path.from_this or any(isinstance(value, Path) and value.from_this for value in values)
+    since = isinstance(test.since, Path) and test.since.from_this
+    return since or _uses_this(test.where) or _uses_this(test.holds)
+
+
+def _shown(column: ColumnElement[Any], kind: Kind) -> ColumnElement[Any]:
+    return moment_text(column) if kind is Kind.MOMENT else column
+
+
+def record(facts: Mapping[str, Facts]) -> ColumnElement[Any]:
+    """The facts by condition as one JSON object: ``{"loyal": {"orders count": 12}}``."""
+    parts: list[Any] = []
+    for name, known in facts.items():
+        inner = [part for label, column in list(known.items())[:PG_ARGUMENTS] for part in (label, column)]
+        if inner:
+            parts += [literal(name), json_record(*(literal(p) if isinstance(p, str) else p for p in inner))]
+    return json_record(*parts[: 2 * PG_ARGUMENTS]) if parts else literal({}, Json)

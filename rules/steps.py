@@ -1,0 +1,176 @@
+"""Reads the ``then`` steps of a rule into the terms that messaging understands."""
+
+from typing import Any
+
+from dateutil.relativedelta import relativedelta
+
+from models.terms import Money, Send, Step, TaskStep, VoucherStep, Wait
+from models.vocabulary import Channel
+from rules.conditions import Parser
+from rules.errors import listing
+from rules.facts import Kind, Subject
+from rules.reader import Complaints, Node
+from rules.schema import CHANNELS, STEP_KEYS, VOUCHER_TERMS
+from rules.values import DURATION_FORM, MONEY_FORM, duration, money
+
+
+class StepReader:
+    """Reads steps; everything wrong is noted in ``said``."""
+
+    def __init__(self, parser: Parser, subject: Subject, said: Complaints) -> None:
+        self.parser = parser
+        self.subject = subject
+        self.said = said
+
+    def steps(self, node: Node) -> tuple[Step, ...]:
+        """Read the list under ``then``."""
+        if not node.is_list or not node.value:
+            self.said.add(node, "'then' is a list of steps", expected=listing(STEP_KEYS))
+            return ()
+        read = [self.step(member) for member in node.value]
+        return tuple(step for step in read if step is not None)
+
+    def step(self, node: Node) -> Step | None:
+        """Read one step; its first known key says which it is."""
+        kinds = [key for key in STEP_KEYS if node.is_map and key in node.value]
+        if len(kinds) != 1:
+            first = next(iter(node.value), "") if node.is_map else str(node.value)
+            if not kinds and node.is_map and first:
+                self.said.unknown(node.keys[first], "step", first, [*STEP_KEYS])
+            else:
+                self.said.add(node, "a step is one thing to do", expected=listing(STEP_KEYS))
+            return None
+        kind = kinds[0]
+        for key in node.value:
+            if key not in STEP_KEYS[kind]:
+                self.said.unknown(node.keys[key], f"key of a {kind} step", key, [*STEP_KEYS[kind]])
+        return getattr(self, f"_{kind}")(node)  # type: ignore[no-any-return]
+
+    def _send(self, node: Node) -> Send | None:
+        template = self.text(node, "send")
+        return Send(template, self._by(node), self.lasts(node, "valid_for")) if template else None
+
+    def _survey(self, node: Node) -> Send | None:
+        template = self.text(node, "survey")
+        return Send(template, self._by(node), self.lasts(node, "valid_for"), survey=template) if template else None
+
+    def _call(self, node: Node) -> Send | None:
+        template = self.text(node, "call")
+        tries = node.value.get("tries")
+        count = tries.value if tries else 1
+        if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= 10:
+            assert tries is not None
+            self.said.add(tries, f"'{count}' tries cannot be made", expected="a number from 1 to 10")
+            count = 1
+        otherwise = node.value.get("else")
+        other = self.step(otherwise) if otherwise else None
+        if other is not None and (not isinstance(other, Send) or other.otherwise):
+            self.said.add(otherwise or node, "'else' is one send or call step")
+            other = None
+        if not template:
+            return None
+        return Send(
+            template,
+            (Channel.VOICE,),
+            self.lasts(node, "valid_for"),
+            connect_to=self.text(node, "connect_to") if "connect_to" in node.value else None,
+            tries=count,
+            every=self.lasts(node, "every"),
+            otherwise=other if isinstance(other, Send) else None,
+        )
+
+    def _by(self, node: Node) -> tuple[Channel, ...]:
+        by = node.value.get("by")
+        if by is None or by.value == "preferred":
+            return ()
+        named = by.value if by.is_list else [by]
+        for member in named:
+            if member.value not in CHANNELS:
+                self.said.unknown(member, "channel", str(member.value), [*CHANNELS, "preferred"])
+        return tuple(Channel(member.value) for member in named if member.value in CHANNELS)
+
+    def _wait(self, node: Node) -> Wait | None:
+        waits = node.value["wait"]
+        stop = node.value.get("stop_if")
+        if stop is not None:
+            self.parser.condition(stop, self.subject)
+        stop_if = stop.plainly() if stop is not None else None
+        if isinstance(waits.value, str) and waits.value.startswith("until "):
+            return self._until(waits, stop_if)
+        lasts = duration(waits.value)
+        if lasts is None:
+            expected = f"{DURATION_FORM}, or 'until' and a time of the {self.subject.name}"
+            self.said.add(waits, f"'{waits.value}' cannot be waited for", expected=expected)
+            return None
+        return Wait(lasts=lasts, stop_if=stop_if)
+
+    def _until(self, waits: Node, stop_if: Any) -> Wait | None:
+        said = waits.value.removeprefix("until ").strip()
+        path = self.parser.path(waits, said, self.subject)
+        if path is None:
+            return None
+        if path.fact is None or path.fact.kind is not Kind.MOMENT or any(relation.many for relation in path.relations):
+            self.said.add(waits, f"'{said}' is not a time that comes", expected="such as until issue.closed_at")
+            return None
+        return Wait(until=said, stop_if=stop_if)
+
+    def _task(self, node: Node) -> TaskStep | None:
+        what = self.text(node, "task")
+        desk = self.text(node, "to") if "to" in node.value else None
+        if "to" not in node.value:
+            self.said.add(node, "a task needs 'to'", expected="the desk that does it")
+        return TaskStep(what, desk) if what and desk else None
+
+    def _voucher(self, node: Node) -> VoucherStep | None:
+        terms = node.value["voucher"]
+        if not terms.is_map:
+            self.said.add(terms, "a voucher has terms", expected="{worth: 50 EUR, valid_for: 90 days}")
+            return None
+        for key in terms.value:
+            if key not in VOUCHER_TERMS:
+                self.said.unknown(terms.keys[key], "term of a voucher", key, [*VOUCHER_TERMS])
+        worth = self._worth(terms)
+        lasts = self.lasts(terms, "valid_for")
+        for key in ("worth", "valid_for"):
+            if key not in terms.value:
+                self.said.add(terms, f"a voucher needs '{key}'", expected="{worth: 50 EUR, valid_for: 90 days}")
+        budget, per = self._budget(terms)
+        return VoucherStep(worth, lasts, budget, per) if worth and lasts else None
+
+    def _worth(self, terms: Node) -> Money | None:
+        if "worth" not in terms.value:
+            return None
+        worth = money(terms.value["worth"].value)
+        if worth is None or worth.minor <= 0:
+            self.said.add(terms.value["worth"], f"'{terms.value['worth'].value}' is no worth", expected=MONEY_FORM)
+            return None
+        return worth
+
+    def _budget(self, terms: Node) -> tuple[Money | None, str | None]:
+        node = terms.value.get("budget")
+        if node is None:
+            return None, None
+        said = str(node.value).split(" per ")
+        amount = money(said[0])
+        per = said[1].strip() if len(said) == 2 else None
+        if amount is None or per not in ("day", "week", "month"):
+            self.said.add(node, f"'{node.value}' is no budget", expected="such as 5000 EUR per month")
+            return None, None
+        return amount, per
+
+    def lasts(self, node: Node, key: str) -> relativedelta | None:
+        """Read a duration under ``key``; None where it is absent or wrong (noted)."""
+        if key not in node.value:
+            return None
+        lasts = duration(node.value[key].value)
+        if lasts is None:
+            self.said.add(node.value[key], f"'{node.value[key].value}' is not a duration", expected=DURATION_FORM)
+        return lasts
+
+    def text(self, node: Node, key: str) -> str:
+        """Read a text under ``key``; an empty one is noted."""
+        value = node.value[key].value
+        if not isinstance(value, str) or not value.strip():
+            self.said.add(node.value[key], f"'{key}' needs a text")
+            return ""
+        return value.strip()
