@@ -10,7 +10,7 @@ def sample(
     folder: Annotated[Path, typer.Argument(help="Where to write the files")] = Path("var/shop"),
     now: Annotated[str | None, typer.Option(help="The shop's last moment, ISO 8601 with zone; without it now")] = None,
     seed: Annotated[int, typer.Option(help="Another seed is another shop")] = 7,
-    customers: Annotated[int, typer.Option(min=1, help="How many customers")] = 2400,
+    customers: Annotated[int, typer.Option(min=100, help="How many customers")] = 2400,
 ) -> None:
     """Write a made-up shop: customers, 18 months of orders, calls, tickets. Map it by examples/shop/sources.yaml."""
     from datetime import datetime

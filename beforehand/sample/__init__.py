@@ -18,10 +18,12 @@ def write(folder: Path, *, now: datetime, seed: int = 7, customers: int = 2400) 
     """Write the shop's export into ``folder``: 18 months up to ``now`` (aware), the same bytes for the same arguments.
 
     ``examples/shop/sources.yaml`` maps the files; ``issues/kettle-rima.yaml`` declares the known issue in them.
-    Raises ValueError for a naive ``now``.
+    Raises ValueError for a naive ``now`` and for fewer than 100 customers: no rule would find anybody.
     """
     if now.tzinfo is None:
         raise ValueError("now needs a time zone, else it names no moment")
+    if customers < 100:
+        raise ValueError("the sample needs at least 100 customers, else there is nothing to find in it")
     folder.mkdir(parents=True, exist_ok=True)
 
     def dice(part: str) -> Random:
