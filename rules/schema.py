@@ -48,7 +48,7 @@ STEP_KEYS: dict[str, tuple[str, ...]] = {
     "task": TASK_KEYS,
     "voucher": VOUCHER_KEYS,
 }
-TEST_KEYS = ("name", "now", "given", "expect")
+TEST_KEYS = ("name", "now", "given", "after", "expect")
 
 STATUSES = tuple(str(status) for status in RuleStatus)
 PURPOSES = tuple(str(purpose) for purpose in Purpose)
