@@ -14,7 +14,7 @@ from flows.dispatch import send_what_is_due
 from flows.failure import plainly
 from flows.hands import Hands, held
 from flows.shown import late_name, pass_rows, rule_description, run_name
-from flows.slots import grace
+from flows.slots import grace, plain
 from models.terms import Terms
 
 
@@ -33,7 +33,7 @@ async def evaluate_rule(rule_id: str) -> State:
 
 
 async def _pass(run: FlowRun, terms: Terms, hands: Hands) -> State:
-    slot = run.expected_start_time
+    slot = plain(run.expected_start_time) if run.expected_start_time else None
     work = asyncio.to_thread(hands.run_rule, terms.rule_id, hands.clock(), slot)
     figures = await plainly(terms.rule_id, work)
     name = run_name(terms.rule_id, figures)

@@ -1,0 +1,106 @@
+"""The clockwork: beats on APScheduler, each on its own, none of which can stop the others."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from apscheduler.executors.asyncio import AsyncIOExecutor
+from apscheduler.jobstores.memory import MemoryJobStore
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from sqlalchemy import Engine
+
+from beforehand.heartbeat.lease import give_back, take
+from beforehand.wiring import Clock
+from flows.failure import place
+
+log = logging.getLogger("beforehand.heartbeat")
+
+DUTY = "heartbeat"
+LASTS = timedelta(seconds=15)
+RENEW_SECONDS = 4.0
+
+
+@dataclass(frozen=True)
+class Beat:
+    """Work done every ``seconds``. ``alone``: only in the process that holds the heartbeat's lease."""
+
+    name: str
+    seconds: float
+    work: Callable[[], Awaitable[None]]
+    alone: bool = True
+
+
+class Heartbeat:
+    """Runs ``beats`` on the running event loop. ``holder`` names this process in the lease row."""
+
+    def __init__(self, engine: Engine, clock: Clock, holder: str, beats: list[Beat]) -> None:
+        self._engine, self._clock, self._holder = engine, clock, holder
+        self._beats = beats
+        self._said: dict[str, str] = {}
+        self._under_way: set[asyncio.Task[None]] = set()
+        self.holding = False
+        self._scheduler = AsyncIOScheduler(
+            jobstores={"default": MemoryJobStore()},  # never a shared store: it fires twice, then its thread dies
+            executors={"default": AsyncIOExecutor()},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+            timezone="UTC",
+        )
+
+    async def start(self) -> None:
+        """Take the lease if it is free, and begin to beat."""
+        logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a slow beat that skips one is no news
+        await self.beat(Beat("lease", RENEW_SECONDS, self._renew, alone=False))
+        for one in [Beat("lease", RENEW_SECONDS, self._renew, alone=False), *self._beats]:
+            self._scheduler.add_job(self.beat, "interval", seconds=one.seconds, args=[one], id=one.name)
+        self._scheduler.start()
+
+    async def stop(self, patience: float = 10.0) -> None:
+        """Begin no new beat, let those under way end within ``patience`` seconds, and give the lease back."""
+        if self._scheduler.running:
+            self._scheduler.pause()
+        under_way = set(self._under_way)
+        if under_way:
+            await asyncio.wait(under_way, timeout=patience)
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
+        if self.holding:
+            self.holding = False
+            await asyncio.to_thread(give_back, self._engine, DUTY, self._holder)
+
+    async def beat(self, one: Beat) -> None:
+        """One beat. An error is logged, without data, and ends nothing."""
+        if one.alone and not self.holding:
+            return
+        work = asyncio.ensure_future(self._guarded(one))
+        self._under_way.add(work)
+        try:
+            await asyncio.shield(work)
+        finally:
+            self._under_way.discard(work)
+
+    async def _guarded(self, one: Beat) -> None:
+        try:
+            await one.work()
+        except Exception as error:
+            self._say(one.name, f"{type(error).__name__} at {place(error)}")
+        else:
+            if self._said.pop(one.name, None):
+                log.info("the beat '%s' is well again", one.name)
+
+    def _say(self, name: str, error: str) -> None:
+        """Log an error when it is new, not at every beat."""
+        if self._said.get(name) != error:
+            self._said[name] = error
+            log.error("the beat '%s' failed and will be tried again: %s", name, error)
+
+    async def _renew(self) -> None:
+        held = self.holding
+        try:
+            self.holding = await asyncio.to_thread(take, self._engine, DUTY, self._holder, self._clock(), LASTS)
+        except Exception:
+            self.holding = False
+            raise
+        if self.holding is not held:
+            log.info("this process %s the heartbeat", "has" if self.holding else "has lost")

@@ -1,0 +1,90 @@
+"""The duties of the heartbeat (DESIGN section 7), each a plain function of the application behind an async face."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from beforehand.heartbeat.beats import Beat
+from beforehand.heartbeat.book import RuleBook
+from beforehand.heartbeat.prefect import PrefectWatch
+from flows.hands import Hands
+
+log = logging.getLogger("beforehand.heartbeat")
+
+MOST_BATCHES = 20
+"""Batches in one beat, so that a long queue does not keep the other beats from the database."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """The application's functions that only the heartbeat calls. All take the moment; all are blocking."""
+
+    advance: Callable[[datetime], object]
+    event_rules_due: Callable[[datetime], list[str]]
+    reap: Callable[[datetime], object]
+    poll_receipts: Callable[[datetime], object]
+
+
+def duties(hands: Hands, work: Work, book: RuleBook, prefect: PrefectWatch) -> list[Beat]:
+    """All beats, with how often they come."""
+
+    async def dispatch() -> None:
+        await asyncio.to_thread(send_due, hands)
+
+    async def steps() -> None:
+        await asyncio.to_thread(work.advance, hands.clock())
+
+    async def events() -> None:
+        await asyncio.to_thread(run_event_rules, hands, work)
+
+    async def reap() -> None:
+        await asyncio.to_thread(work.reap, hands.clock())
+
+    async def receipts() -> None:
+        await asyncio.to_thread(work.poll_receipts, hands.clock())
+
+    async def rules() -> None:
+        if await asyncio.to_thread(book.look):
+            prefect.rules_changed()
+
+    return [
+        Beat("dispatch", 1, dispatch),
+        Beat("steps", 2, steps),
+        Beat("events", 2, events),
+        Beat("rules", 2, rules, alone=False),
+        Beat("prefect", 5, prefect.look, alone=False),
+        Beat("deployments", 1, prefect.bring_in_line),
+        Beat("reap", 10, reap),
+        Beat("fall back", 10, prefect.passes_without),
+        Beat("receipts", 30, receipts),
+        Beat("dead runs", 30, prefect.crash_dead_runs),
+    ]
+
+
+def send_due(hands: Hands) -> int:
+    """Dispatch batch after batch, up to MOST_BATCHES; gives how many messages moved."""
+    moved = 0
+    for _ in range(MOST_BATCHES):
+        report = hands.dispatch()
+        batch = report.sent + report.failed + report.unknown
+        if not batch:
+            break
+        moved += batch
+    return moved
+
+
+def run_event_rules(hands: Hands, work: Work) -> None:
+    """A pass of each rule whose event has happened since its last one; one that fails does not keep the others."""
+    failed: Exception | None = None
+    for rule_id in work.event_rules_due(hands.clock()):
+        try:
+            figures = hands.run_rule(rule_id, hands.clock(), None)
+        except Exception as error:
+            failed = error
+            continue
+        if figures.matched:
+            log.info("%s: %s matched, %s planned", rule_id, figures.matched, figures.planned)
+    if failed:
+        raise failed

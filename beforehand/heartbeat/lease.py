@@ -1,0 +1,34 @@
+"""A duty that one process holds for a while: a row, taken over when its holder is silent for too long."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Engine, delete, or_
+from sqlalchemy.dialects import postgresql, sqlite
+
+from models.database import writing
+from models.housekeeping import Lease
+
+LEASE: Any = Lease.__table__  # type: ignore[attr-defined]
+
+
+def take(engine: Engine, duty: str, holder: str, now: datetime, lasts: timedelta) -> bool:
+    """Take or renew ``duty`` for ``holder`` until ``now + lasts``, in one statement. False while another holds it."""
+    dialect: Any = postgresql if engine.dialect.name == "postgresql" else sqlite
+    row = {"holder": holder, "until": now + lasts}
+    statement = (
+        dialect.insert(LEASE)
+        .values(duty=duty, **row)
+        .on_conflict_do_update(
+            index_elements=["duty"], set_=row, where=or_(LEASE.c.holder == holder, LEASE.c.until <= now)
+        )
+        .returning(LEASE.c.duty)
+    )
+    with writing(engine) as connection:
+        return connection.execute(statement).first() is not None
+
+
+def give_back(engine: Engine, duty: str, holder: str) -> None:
+    """Let go of ``duty``, so that the next process need not wait for it to run out."""
+    with writing(engine) as connection:
+        connection.execute(delete(LEASE).where(LEASE.c.duty == duty, LEASE.c.holder == holder))

@@ -1,0 +1,97 @@
+"""The heartbeat's eye on Prefect: up or down, deployments in line, dead runs, and passes that go on without it."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from flows.hands import Hands
+from flows.slots import grace, slots
+from models.terms import Terms
+from models.vocabulary import RuleStatus
+
+log = logging.getLogger("beforehand.heartbeat")
+
+JUST_BEFORE = timedelta(minutes=5)
+"""Slots this long before Prefect was missed are looked at too: their run may not have started any more."""
+LOOK_BACK = timedelta(hours=2)
+"""No grace is longer than an hour; whoever looks every few seconds need look no further back than this."""
+
+
+@dataclass(frozen=True)
+class PrefectSide:
+    """What is asked of Prefect. ``is_up`` is blocking; ``bring_in_line`` takes the rules in force and says what it did.
+
+    ``crash_dead_runs`` gives how many runs it marked.
+    """
+
+    is_up: Callable[[], bool]
+    bring_in_line: Callable[[Mapping[str, Terms]], Awaitable[object]]
+    crash_dead_runs: Callable[[datetime], Awaitable[int]]
+
+
+class PrefectWatch:
+    """Knows whether Prefect is up, and does what follows from it."""
+
+    def __init__(self, side: PrefectSide, hands: Hands) -> None:
+        self._side, self._hands = side, hands
+        self.up = False
+        self._down_since: datetime | None = hands.clock()
+        self._out_of_line = True
+        self._done_without: set[tuple[str, datetime]] = set()
+
+    def rules_changed(self) -> None:
+        """Let the next beat bring the deployments in line."""
+        self._out_of_line = True
+
+    async def look(self) -> None:
+        """Notice Prefect coming and going."""
+        up = await asyncio.to_thread(self._side.is_up)
+        if up and not self.up:
+            self._down_since, self._out_of_line = None, True
+            self._done_without.clear()
+            log.info("the Prefect server is up")
+        elif self.up and not up:
+            self._down_since = self._hands.clock()
+            log.warning("the Prefect server does not answer; passes and messages go on without it")
+        self.up = up
+
+    async def bring_in_line(self) -> None:
+        """Deployments for the rules in force, when either may have changed."""
+        if not (self.up and self._out_of_line):
+            return
+        self._out_of_line = False
+        try:
+            done = await self._side.bring_in_line(self._hands.rules())
+        except Exception:
+            self._out_of_line = True
+            raise
+        log.info("deployments: %s", done)
+
+    async def crash_dead_runs(self) -> None:
+        """Put right what killed processes left as Running."""
+        if self.up and (count := await self._side.crash_dead_runs(self._hands.clock())):
+            log.warning("%s runs of a process that is gone were marked Crashed", count)
+
+    async def passes_without(self) -> None:
+        """With Prefect down past a rule's grace, run its pass here; its slot keeps it from being done twice."""
+        if self._down_since is None:
+            return
+        now = self._hands.clock()
+        for terms in list(self._hands.rules().values()):
+            if terms.status is RuleStatus.LIVE and terms.cron:
+                since = max(self._down_since - JUST_BEFORE, now - LOOK_BACK)
+                await self._pass_without(terms, since, now)
+
+    async def _pass_without(self, terms: Terms, since: datetime, now: datetime) -> None:
+        zone = self._hands.time_zone
+        past = await slots(terms.cron, zone, after=since, until=now)
+        missed = [slot for slot in past if now - slot > await grace(terms.cron, zone, slot)]
+        if not missed or (terms.rule_id, missed[-1]) in self._done_without:
+            return
+        figures = await asyncio.to_thread(self._hands.run_rule, terms.rule_id, now, missed[-1])
+        self._done_without.add((terms.rule_id, missed[-1]))
+        if not figures.skipped:
+            said = "%s: the pass of %s was run without Prefect, %s matched, %s planned"
+            log.warning(said, terms.rule_id, missed[-1].isoformat(), figures.matched, figures.planned)

@@ -1,0 +1,229 @@
+"""The clockwork by itself: a failing beat stops nothing, one holder at a time, Prefect's comings and goings."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from beforehand.heartbeat import Beat, Heartbeat
+from beforehand.heartbeat.duties import Work, run_event_rules, send_due
+from beforehand.heartbeat.lease import give_back, take
+from beforehand.heartbeat.prefect import PrefectSide, PrefectWatch
+from flows.hands import Hands
+from models.terms import OncePer, Terms
+from models.vocabulary import Purpose, Reason, RuleStatus
+
+NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
+TEN = timedelta(seconds=10)
+
+
+def rule(rule_id: str, *crons: str, status: RuleStatus = RuleStatus.LIVE) -> Terms:
+    return Terms(rule_id, "v1", rule_id, status, Purpose.SERVICE, 50, "order", (), OncePer("order"), cron=crons)
+
+
+@dataclass
+class Figures:
+    matched: int = 1
+    customers: int = 1
+    planned: int = 1
+    withheld: Mapping[Reason, int] = field(default_factory=dict)
+    tasks: int = 0
+    skipped: bool = False
+    sent: int = 0
+    failed: int = 0
+    unknown: int = 0
+
+
+class World:
+    """A clock, rules, and a list of what was asked for."""
+
+    def __init__(self, *rules: Terms) -> None:
+        self.now = NOON
+        self.up = False
+        self.rules = {terms.rule_id: terms for terms in rules}
+        self.passes: list[tuple[str, datetime | None]] = []
+        self.lined_up: list[list[str]] = []
+        self.batches: list[int] = []
+        self.broken: set[str] = set()
+        self.hands = Hands(
+            clock=lambda: self.now,
+            time_zone="Europe/Berlin",
+            rules_folder=Path("rules/catalog"),
+            post_room="",
+            rules=lambda: self.rules,
+            run_rule=self.run_rule,
+            dispatch=lambda: Figures(sent=self.batches.pop() if self.batches else 0),
+            ingest=lambda _: {},
+        )
+        self.watch = PrefectWatch(PrefectSide(lambda: self.up, self.line_up, self.dead), self.hands)
+
+    def run_rule(self, rule_id: str, now: datetime, slot: datetime | None) -> Figures:
+        if rule_id in self.broken:
+            raise RuntimeError("anna@example.com")
+        self.passes.append((rule_id, slot))
+        return Figures()
+
+    async def line_up(self, rules: Mapping[str, Terms]) -> str:
+        if "deployments" in self.broken:
+            raise ConnectionError
+        self.lined_up.append(sorted(rules))
+        return "done"
+
+    async def dead(self, now: datetime) -> int:
+        return 0
+
+
+def test_one_process_holds_the_duty_and_the_next_takes_over(engine: Engine) -> None:
+    assert take(engine, "heartbeat", "first", NOON, TEN)
+    assert not take(engine, "heartbeat", "second", NOON + timedelta(seconds=9), TEN)
+    assert take(engine, "heartbeat", "first", NOON + timedelta(seconds=9), TEN)
+    assert not take(engine, "heartbeat", "second", NOON + timedelta(seconds=18), TEN)
+    assert take(engine, "heartbeat", "second", NOON + timedelta(seconds=19), TEN)
+    assert not take(engine, "heartbeat", "first", NOON + timedelta(seconds=20), TEN)
+    give_back(engine, "heartbeat", "first")
+    assert not take(engine, "heartbeat", "first", NOON + timedelta(seconds=20), TEN), "only the holder gives it back"
+    give_back(engine, "heartbeat", "second")
+    assert take(engine, "heartbeat", "first", NOON + timedelta(seconds=20), TEN)
+
+
+def test_of_many_at_once_one_gets_the_duty(engine: Engine) -> None:
+    start = threading.Barrier(6)
+    won: list[str] = []
+
+    def try_it(name: str) -> None:
+        start.wait()
+        if take(engine, "heartbeat", name, NOON, TEN):
+            won.append(name)
+
+    threads = [threading.Thread(target=try_it, args=(f"p{number}",)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+
+
+async def test_a_failing_beat_stops_no_other_and_shows_no_data(
+    sqlite_engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    beaten = 0
+
+    async def fails() -> None:
+        raise ValueError("anna@example.com")
+
+    async def works() -> None:
+        nonlocal beaten
+        beaten += 1
+
+    heart = Heartbeat(sqlite_engine, lambda: datetime.now(UTC), "me", [Beat("a", 0.05, fails), Beat("b", 0.05, works)])
+    with caplog.at_level(logging.INFO, "beforehand.heartbeat"):
+        await heart.start()
+        await asyncio.sleep(0.5)
+        await heart.stop()
+    assert beaten >= 4
+    said = [record.message for record in caplog.records if "'a' failed" in record.message]
+    assert len(said) == 1, "an error is said once, not at every beat"
+    assert "ValueError at tests/integration/test_heartbeat.py:" in said[0]
+    assert "anna@" not in caplog.text
+
+
+async def test_without_the_lease_nothing_is_done_alone(sqlite_engine: Engine) -> None:
+    done: list[str] = []
+
+    async def alone() -> None:
+        done.append("alone")
+
+    async def shared() -> None:
+        done.append("shared")
+
+    assert take(sqlite_engine, "heartbeat", "another", datetime.now(UTC), timedelta(minutes=1))
+    beats = [Beat("alone", 0.05, alone), Beat("shared", 0.05, shared, alone=False)]
+    heart = Heartbeat(sqlite_engine, lambda: datetime.now(UTC), "me", beats)
+    await heart.start()
+    await asyncio.sleep(0.3)
+    await heart.stop()
+    assert set(done) == {"shared"}
+
+
+async def test_a_slow_beat_is_ended_in_peace_and_never_doubled(sqlite_engine: Engine) -> None:
+    begun, ended = 0, 0
+
+    async def slow() -> None:
+        nonlocal begun, ended
+        begun += 1
+        await asyncio.sleep(0.3)
+        ended += 1
+
+    heart = Heartbeat(sqlite_engine, lambda: datetime.now(UTC), "me", [Beat("slow", 0.05, slow)])
+    await heart.start()
+    await asyncio.sleep(0.2)
+    await heart.stop()
+    assert (begun, ended) == (1, 1)
+    assert take(sqlite_engine, "heartbeat", "next", datetime.now(UTC), TEN), "the lease was given back"
+
+
+def test_dispatch_goes_on_until_nothing_is_due() -> None:
+    world = World()
+    world.batches = [3, 100, 100]
+    assert send_due(world.hands) == 203
+
+
+def test_a_broken_event_rule_does_not_keep_the_next_from_its_pass() -> None:
+    world = World()
+    world.broken.add("first")
+    work = Work(lambda _: None, lambda _: ["first", "second"], lambda _: None, lambda _: None)
+    with pytest.raises(RuntimeError):
+        run_event_rules(world.hands, work)
+    assert world.passes == [("second", None)]
+
+
+async def test_deployments_follow_prefect_and_the_rules() -> None:
+    world = World(rule("late-order", "*/15 * * * *"))
+    await world.watch.look()
+    await world.watch.bring_in_line()
+    assert world.lined_up == [], "nobody to tell"
+    world.up = True
+    await world.watch.look()
+    await world.watch.bring_in_line()
+    await world.watch.bring_in_line()
+    assert world.lined_up == [["late-order"]]
+    world.rules["win-back"] = rule("win-back", "0 9 * * *")
+    world.watch.rules_changed()
+    world.broken.add("deployments")
+    with pytest.raises(ConnectionError):
+        await world.watch.bring_in_line()
+    world.broken.clear()
+    await world.watch.bring_in_line()
+    assert world.lined_up == [["late-order"], ["late-order", "win-back"]]
+
+
+async def test_passes_go_on_without_prefect_past_their_grace() -> None:
+    world = World(
+        rule("quarterly", "*/15 * * * *"),
+        rule("daily", "0 13 * * *"),  # 12:00 UTC in Berlin
+        rule("draft", "*/15 * * * *", status=RuleStatus.DRAFT),
+        rule("on-event"),
+    )
+    world.up = True
+    await world.watch.look()
+    world.now = NOON + timedelta(minutes=40)
+    await world.watch.passes_without()
+    assert world.passes == [], "Prefect is up: its own clock counts"
+    world.now, world.up = NOON - timedelta(minutes=1), False
+    await world.watch.look()
+    world.now = NOON + timedelta(minutes=14)
+    await world.watch.passes_without()
+    assert world.passes == []
+    world.now = NOON + timedelta(minutes=16)
+    await world.watch.passes_without()
+    await world.watch.passes_without()
+    assert world.passes == [("quarterly", NOON)]
+    world.now = NOON + timedelta(minutes=61)
+    await world.watch.passes_without()
+    assert world.passes[1:] == [("quarterly", NOON + timedelta(minutes=45)), ("daily", NOON)]
