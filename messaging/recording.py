@@ -127,7 +127,7 @@ def _write_attempts(connection: Connection, known: list[tuple[Claim, Outcome, st
     a = attempt.c
     change = (
         update(attempt)
-        .where(a.id == bindparam("key"), a.state.in_(OPEN_TO_RESULTS))
+        .where(a.id == bindparam("key"))  # locked and looked at in _standing
         .values(
             state=bindparam("kind"),
             outcome=bindparam("kind"),
