@@ -80,11 +80,17 @@ def insert_new(connection: Connection, table: Table, values: dict[str, ColumnEle
     return int(connection.execute(statement).rowcount)
 
 
+def insert_if_new(connection: Connection, table: Table, row: dict[str, Any]) -> bool:
+    """Insert one row; False where its key is there already."""
+    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = make(table).values(row).on_conflict_do_nothing().returning(table.c.id)
+    return connection.execute(statement).first() is not None
+
+
 def keep_version(connection: Connection, rule_id: str, version: str, rule_text: str, now: datetime) -> None:
     """Keep the text of a rule under its version, once."""
-    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     row = {"rule_id": rule_id, "version": version, "text": rule_text, "first_used_at": now}
-    connection.execute(make(rule_version).values(row).on_conflict_do_nothing())
+    insert_if_new(connection, rule_version, row)
 
 
 def moment(value: datetime) -> ColumnElement[datetime]:
@@ -305,7 +311,7 @@ def move_on(connection: Connection, case_: Case, which: ColumnElement[bool], *, 
         values = {name: case((stays, here[name]), else_=values[name]) for name in values}
     begun = func.coalesce(match.c.started_at, moment(case_.now), type_=UTCDateTime())
     chosen = update(match).where(match.c.id == candidate.c.match_id, which)
-    connection.execute(chosen.values(**values, started_at=begun, reason=candidate.c.reason))
+    connection.execute(chosen.values(**values, started_at=begun))
 
 
 def _here(case_: Case) -> dict[str, ColumnElement[Any]]:
@@ -315,6 +321,7 @@ def _here(case_: Case) -> dict[str, ColumnElement[Any]]:
         "next_step": literal(case_.run.send_at or 0),
         "due_at": candidate.c.due_at,
         "ended_at": null(),
+        "reason": null(),
     }
 
 
@@ -331,4 +338,5 @@ def _standing(case_: Case, place: int) -> dict[str, ColumnElement[Any]]:
         "next_step": literal(place),
         "due_at": null() if over else due,
         "ended_at": moment(case_.now) if over else null(),
+        "reason": candidate.c.reason if over else null(),
     }

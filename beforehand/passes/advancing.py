@@ -1,0 +1,181 @@
+"""Advance: the due next steps of matches that have begun, set-based, one (rule, version, step) at a time."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, func, select, update
+
+from beforehand.passes.house import policy_of, rules_of, secret_of, version_of
+from beforehand.passes.reports import AdvanceReport
+from beforehand.wiring import App
+from messaging import progress
+from messaging.candidates import match, message
+from messaging.guards import Case
+from messaging.plan import one_decision_at_a_time
+from messaging.policy import Policy
+from messaging.progress import Advanced
+from messaging.steps import run_at, step_index, wait_before
+from messaging.vouchers import RandomBytes
+from models.database import reading, writing
+from models.terms import Send, Wait
+from models.vocabulary import MatchState, MessageState, Reason, RuleStatus
+from rules.errors import RuleErrors
+from rules.evaluate import known, stopping
+from rules.loader import Rule
+
+UNTIL_LOOK = timedelta(minutes=1)
+"""How long a match rests whose awaited fact is not yet known."""
+
+WAITING = (MessageState.PLANNED, MessageState.HELD, MessageState.QUEUED)
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """All matches of one rule version whose step ``place`` is due."""
+
+    connection: Connection
+    rule: Rule
+    place: int
+    now: datetime
+    policy: Policy
+    secret: bytes
+    random: RandomBytes
+
+    @property
+    def chosen(self) -> ColumnElement[bool]:
+        """The condition on ``match`` that selects them."""
+        return progress.due_at_step(self.rule.id, self.rule.terms.version, self.place, self.now)
+
+    def case(self, place: int) -> Case:
+        return Case(self.rule.terms, run_at(self.rule.terms.steps, place), self.policy, self.now, first=False)
+
+    def decide(self, place: int) -> Advanced:
+        case = self.case(place)
+        if case.run.is_empty:
+            progress.pass_by(self.connection, case, self.chosen, place)
+            return Advanced()
+        return progress.decide_step(self.connection, case, self.chosen, self.secret, self.random)
+
+
+def advance(app: App, now: datetime, *, random: RandomBytes = secrets.token_bytes) -> AdvanceReport:
+    """Take every step that is due by ``now``, the more urgent rules first. Cheap where nothing is due.
+
+    A rule version that cannot be read any more is reported in ``problems`` and its matches stay as they are.
+    """
+    report = AdvanceReport(now)
+    with reading(app.engine) as connection:
+        anything = connection.execute(progress.due_groups(now).limit(1)).first()
+    if anything is None:
+        return report
+    policy, retired = policy_of(app), _retired(app)
+    with writing(app.engine) as connection:
+        one_decision_at_a_time(connection)
+        for rule, place in _groups(app, connection, now, report):
+            turn = _Turn(connection, rule, place, now, policy, secret_of(app.settings), random)
+            if rule.id in retired:
+                report.stopped += progress.stop_matches(connection, turn.chosen, Reason.RULE_NOT_LIVE, now)
+                continue
+            _take(turn, report)
+    return report
+
+
+def _retired(app: App) -> set[str]:
+    try:
+        return {rule.id for rule in rules_of(app).rules.values() if rule.terms.status is RuleStatus.RETIRED}
+    except RuleErrors:  # a broken folder ends nothing: what has begun goes on as it began
+        return set()
+
+
+def _groups(app: App, connection: Connection, now: datetime, report: AdvanceReport) -> list[tuple[Rule, int]]:
+    found = []
+    for rule_id, version, place in connection.execute(progress.due_groups(now)).all():
+        try:
+            rule = version_of(app, connection, rule_id, version)
+        except RuleErrors as wrong:
+            report.problems.append(f"{rule_id} {version}: {wrong.problems[0]}")
+            continue
+        if rule is None:
+            report.problems.append(f"{rule_id} {version}: the text of this version is not kept")
+            continue
+        found.append((rule, place))
+    return sorted(found, key=lambda pair: (-pair[0].terms.priority, pair[0].id, pair[1]))
+
+
+def _take(turn: _Turn, report: AdvanceReport) -> None:
+    steps = turn.rule.terms.steps
+    step = steps[turn.place] if turn.place < len(steps) else None
+    report.steps += 1
+    if isinstance(step, Wait):
+        report.stopped += _stop(turn, step)
+        _rest_until_known(turn, step)
+        _add(report, turn.decide(turn.place + 1))
+    elif isinstance(step, Send) and turn.case(turn.place).run.awaits_outcome:
+        case = turn.case(turn.place)
+        for done in progress.settle(turn.connection, case, turn.chosen, turn.secret, turn.random):
+            _add(report, done)
+    else:
+        _add(report, turn.decide(turn.place))
+
+
+def _add(report: AdvanceReport, done: Advanced) -> None:
+    report.planned += done.planned
+    report.tasks += done.tasks
+    report.vouchers += done.vouchers
+    report.stopped += done.stopped
+    for reason, count in done.withheld.items():
+        report.withheld[reason] = report.withheld.get(reason, 0) + count
+
+
+def _stop(turn: _Turn, step: Wait) -> int:
+    if step.stop_if is None:
+        return 0
+    ids = select(match.c.subject_id).where(turn.chosen)
+    stops = stopping(turn.rule, turn.place, now=turn.now, zone=turn.policy.zone, ids=ids).subquery()
+    chosen = and_(turn.chosen, match.c.subject_id.in_(select(stops.c.subject_id)))
+    return progress.stop_matches(turn.connection, chosen, Reason.STOPPED, turn.now)
+
+
+def _rest_until_known(turn: _Turn, step: Wait) -> None:
+    if step.until is None:
+        return
+    ids = select(match.c.subject_id).where(turn.chosen)
+    found = known(turn.rule, step.until, ids=ids, now=turn.now, zone=turn.policy.zone).subquery()
+    unknown = match.c.subject_id.not_in(select(found.c.subject_id).where(found.c.at <= turn.now))
+    progress.rest_matches(turn.connection, and_(turn.chosen, unknown), turn.now + UNTIL_LOOK)
+
+
+def cancel_stopped(app: App, connection: Connection, now: datetime, message_ids: Sequence[int] | None = None) -> int:
+    """Cancel messages about to go whose rule's ``stop_if`` holds by now, and stop their matches. Returns how many.
+
+    Looks at the due messages, or only at ``message_ids``. Must run in the claim's write transaction.
+    """
+    due = [message.c.state.in_(WAITING), message.c.due_at <= now]
+    if message_ids is not None:
+        due = [message.c.id.in_(message_ids)]
+    groups = select(message.c.rule_id, message.c.version, message.c.step).where(*due, ~message.c.step.like("0%"))
+    cancelled = 0
+    for rule_id, version, step in connection.execute(groups.distinct()).all():
+        rule = version_of(app, connection, rule_id, version)
+        if rule is not None:
+            here = [message.c.rule_id == rule_id, message.c.version == version, message.c.step == step, *due]
+            cancelled += _cancel(app, connection, rule, step_index(step), here, now)
+    return cancelled
+
+
+def _cancel(app: App, connection: Connection, rule: Rule, place: int, here: list[Any], now: datetime) -> int:
+    waited = wait_before(rule.terms.steps, place)
+    if waited is None:
+        return 0
+    subjects = select(match.c.subject_id).join(message, message.c.match_id == match.c.id).where(*here)
+    stops = stopping(rule, waited, now=now, zone=app.settings.time_zone, ids=subjects).subquery()
+    ended = select(match.c.id).where(match.c.rule_id == rule.id, match.c.subject_id.in_(select(stops.c.subject_id)))
+    values = {"state": MessageState.CANCELLED, "reason": Reason.STOPPED, "ended_at": now}
+    cancelled = update(message).where(*here, message.c.match_id.in_(ended)).values(values)
+    match_ids = connection.execute(cancelled.returning(message.c.match_id)).scalars().all()
+    values = {"state": MatchState.STOPPED, "reason": Reason.STOPPED, "due_at": None}
+    values["ended_at"] = func.coalesce(match.c.ended_at, now)
+    connection.execute(update(match).where(match.c.id.in_(match_ids)).values(values))
+    return len(match_ids)

@@ -1,0 +1,109 @@
+"""What the application hands to the decisions: the rules as they are now, the policy, the templates, the brand."""
+
+import difflib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from sqlalchemy import Connection, select
+
+from beforehand.settings import Settings
+from beforehand.wiring import App
+from messaging.context import Brand
+from messaging.policy import Policy, read_cap
+from messaging.quiet import read_quiet_hours
+from messaging.rendering import Templates
+from models.delivery import RuleVersion
+from rules.loader import Rule, RuleSet, load_folder, load_text
+
+rule_version = RuleVersion.__table__  # type: ignore[attr-defined]
+
+
+class UnknownRule(LookupError):
+    """No rule has that id; the text names one that is alike, if there is one."""
+
+    def __init__(self, rule_id: str, known: list[str]) -> None:
+        meant = difflib.get_close_matches(rule_id, known, n=1)
+        hint = f"; did you mean {meant[0]}?" if meant else f"; there are: {', '.join(sorted(known)) or 'none'}"
+        super().__init__(f"there is no rule '{rule_id}'{hint}")
+
+
+def rules_of(app: App) -> RuleSet:
+    """The rule set as its files are now; read again only when one of them has changed. Raises RuleErrors."""
+    folder, facts = app.settings.rules, app.settings.facts
+    return _load(folder, facts, _signature(folder) + (_signature(facts) if facts else ()))
+
+
+def rule_of(app: App, rule_id: str) -> Rule:
+    """One rule of the running set. Raises RuleErrors where the set does not load, UnknownRule where it is not in it."""
+    rules = rules_of(app).rules
+    if rule_id not in rules:
+        raise UnknownRule(rule_id, list(rules))
+    return rules[rule_id]
+
+
+def _signature(path: Path) -> tuple[tuple[str, int, int], ...]:
+    files = sorted(path.rglob("*")) if path.is_dir() else [path, *sorted(path.parent.glob("lists/*"))]
+    stats = [(str(file), file.stat()) for file in files if file.is_file()]
+    return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats)
+
+
+@lru_cache(maxsize=4)
+def _load(folder: Path, facts: Path | None, _as_of: tuple[tuple[str, int, int], ...]) -> RuleSet:
+    return load_folder(folder, facts)
+
+
+@lru_cache(maxsize=256)
+def _load_version(text: str, rule_id: str, lists: Path, facts: Path | None) -> Rule:
+    return load_text(text, rule_id, lists, facts)
+
+
+def version_of(app: App, connection: Connection, rule_id: str, version: str) -> Rule | None:
+    """The rule as it was when a match started, from its kept text; None where that is not there. Raises RuleErrors."""
+    kept = select(rule_version.c.text).where(rule_version.c.rule_id == rule_id, rule_version.c.version == version)
+    text = connection.execute(kept).scalar_one_or_none()
+    folder = app.settings.rules
+    lists = folder if folder.is_dir() else folder.parent
+    return None if text is None else _load_version(text, rule_id, lists, app.settings.facts)
+
+
+@dataclass(frozen=True)
+class _Said:
+    folder: Path
+    language: str
+    zone: str
+
+
+@lru_cache(maxsize=8)
+def _templates(said: _Said) -> Templates:
+    return Templates(said.folder, language=said.language, zone=said.zone)
+
+
+def templates_of(app: App) -> Templates:
+    """The message templates, compiled once in this process."""
+    return _templates(_Said(app.settings.templates, app.settings.language, app.settings.time_zone))
+
+
+def brand_of(settings: Settings) -> Brand:
+    """Who speaks, in every message."""
+    return Brand(settings.brand, settings.brand_phone, settings.brand_address, settings.public_url)
+
+
+def secret_of(settings: Settings) -> bytes:
+    """The key behind hashes, codes and links."""
+    return settings.secret_key.get_secret_value().encode()
+
+
+def policy_of(app: App) -> Policy:
+    """The house's rules of decency, from the settings. Raises ValueError for a cap or quiet hours nobody can read."""
+    settings = app.settings
+    trial = settings.delivery == "live" and settings.trial
+    return Policy(
+        secret=secret_of(settings),
+        zone=settings.time_zone,
+        consent_needed=frozenset(settings.consent_needed),
+        caps={purpose: read_cap(said) for purpose, said in settings.caps.items()},
+        quiet={purpose: read_quiet_hours(said) for purpose, said in settings.quiet_hours.items()},
+        guests=frozenset(settings.guest_list) if trial else None,
+        channels_of=templates_of(app).channels,
+    )

@@ -1,0 +1,160 @@
+"""What a pass, a preview and an advance report: plain values with a JSON form; only samples hold personal data."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from models.vocabulary import Reason
+
+
+def _reasons(withheld: dict[Reason, int]) -> dict[str, int]:
+    return {reason.value: count for reason, count in withheld.items()}
+
+
+@dataclass(frozen=True)
+class PassReport:
+    """One pass of one rule. ``matched`` counts subjects, ``customers`` the people behind them.
+
+    ``planned`` are new messages; ``waiting`` of them go when the customer's quiet hours end. ``begun`` are matches
+    whose first step is a wait. ``displaced`` are lesser messages that gave way. ``skipped``: that slot was done before.
+    """
+
+    rule_id: str
+    version: str
+    now: datetime
+    matched: int = 0
+    customers: int = 0
+    planned: int = 0
+    withheld: dict[Reason, int] = field(default_factory=dict)
+    waiting: int = 0
+    begun: int = 0
+    tasks: int = 0
+    vouchers: int = 0
+    displaced: int = 0
+    skipped: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as JSON values; ``messages`` is another word for ``planned``, as in a preview."""
+        return {
+            "rule": self.rule_id,
+            "version": self.version,
+            "now": self.now.isoformat(),
+            "matched": self.matched,
+            "customers": self.customers,
+            "messages": self.planned,
+            "withheld": _reasons(self.withheld),
+            "waiting_for_morning": self.waiting,
+            "begun": self.begun,
+            "tasks": self.tasks,
+            "vouchers": self.vouchers,
+            "displaced": self.displaced,
+            "skipped": self.skipped,
+        }
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One message as it would go: to whom, when, and the words. ``problem`` says why it could not be filled.
+
+    ``segments`` counts SMS segments; None for other channels. ``facts`` are what made the subject match.
+    """
+
+    subject: str
+    subject_id: int
+    external_id: str | None
+    customer: str | None
+    channel: str
+    language: str | None
+    template: str
+    due_at: datetime
+    facts: dict[str, Any] | None = None
+    headline: str = ""
+    text: str = ""
+    segments: int | None = None
+    problem: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The sample as JSON values."""
+        return {
+            "subject": self.subject,
+            "subject_id": self.subject_id,
+            "external_id": self.external_id,
+            "customer": self.customer,
+            "channel": self.channel,
+            "language": self.language,
+            "template": self.template,
+            "due_at": self.due_at.isoformat(),
+            "headline": self.headline,
+            "text": self.text,
+            "segments": self.segments,
+            "problem": self.problem,
+            "facts": self.facts,
+        }
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Who a rule would reach at a moment, and what they would get. Nothing was written.
+
+    ``messages`` would go; ``waiting`` of them when quiet hours end. ``status`` is the rule's; what is not live is
+    decided here as if it were.
+    """
+
+    rule_id: str
+    version: str
+    title: str
+    status: str
+    now: datetime
+    matched: int
+    customers: int
+    messages: int
+    withheld: dict[Reason, int]
+    waiting: int = 0
+    tasks: int = 0
+    vouchers: int = 0
+    samples: tuple[Sample, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The preview as JSON values."""
+        return {
+            "rule": self.rule_id,
+            "version": self.version,
+            "title": self.title,
+            "status": self.status,
+            "now": self.now.isoformat(),
+            "matched": self.matched,
+            "customers": self.customers,
+            "messages": self.messages,
+            "withheld": _reasons(self.withheld),
+            "waiting_for_morning": self.waiting,
+            "tasks": self.tasks,
+            "vouchers": self.vouchers,
+            "samples": [sample.as_json() for sample in self.samples],
+        }
+
+
+@dataclass
+class AdvanceReport:
+    """What became of the steps that were due: new messages, tasks, vouchers, ended matches, withheld by reason."""
+
+    now: datetime
+    steps: int = 0
+    planned: int = 0
+    tasks: int = 0
+    vouchers: int = 0
+    stopped: int = 0
+    withheld: dict[Reason, int] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as JSON values."""
+        return {
+            "now": self.now.isoformat(),
+            "steps": self.steps,
+            "messages": self.planned,
+            "tasks": self.tasks,
+            "vouchers": self.vouchers,
+            "stopped": self.stopped,
+            "withheld": _reasons(self.withheld),
+            "problems": self.problems,
+        }
