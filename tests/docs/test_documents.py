@@ -1,0 +1,83 @@
+"""What the documents say is so: links lead somewhere, dependencies are explained, the words are the code's words."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from models.vocabulary import Channel, Purpose
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = sorted(
+    path
+    for pattern in ("*.md", "docs/**/*.md", "examples/**/*.md")
+    for path in ROOT.glob(pattern)
+    if ".venv" not in path.parts
+)
+DEPENDENCIES = (ROOT / "docs/decisions/0001-dependencies.md").read_text()
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors that a page's headings give, as GitHub makes them."""
+    heads = re.findall(r"^#+ (.+)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_to_a_file_leads_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        there = (path.parent / name).resolve() if name else path
+        assert there.exists(), target
+        if anchor and there.suffix == ".md":
+            assert anchor in anchors(there.read_text(encoding="utf-8")), target
+
+
+def explained(section: str) -> set[str]:
+    """The packages that decision 1 explains under a heading."""
+    text = DEPENDENCIES.split(f"## {section}\n")[1].split("\n## ")[0]
+    return {name for row in re.findall(r"^\| (`.+?) \|", text, re.M) for name in re.findall(r"`([^`]+)`", row)}
+
+
+def direct(lines: list[str]) -> set[str]:
+    return {re.split(r"[\[<>=;~! ]", line)[0] for line in lines}
+
+
+def test_each_direct_dependency_is_explained_and_no_other() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert explained("Runtime") == direct(project["dependencies"])
+    assert explained("For development") == direct(project["optional-dependencies"]["dev"])
+    assert explained("For the build") == direct(project["optional-dependencies"]["build"])
+
+
+def test_every_decision_is_in_the_index_and_numbered_without_a_gap() -> None:
+    pages = sorted(path.name for path in (ROOT / "docs/decisions").glob("[0-9]*.md"))
+    assert [int(name[:4]) for name in pages] == list(range(1, len(pages) + 1))
+    assert re.findall(r"\]\((\d{4}-[^)]+)\)", (ROOT / "docs/decisions/README.md").read_text()) == pages
+
+
+def test_the_glossary_has_the_words_of_the_design_once_each() -> None:
+    words = re.findall(r"^\| ([a-z ]+) \|", (ROOT / "docs/glossary.md").read_text(), re.M)[1:]
+    assert len(words) == len(set(words))
+    needed = "subject match occasion gate reason message attempt evidence receipt suppression consent holdout brake"
+    assert {*needed.split(), "exposure", "pass", "post room", "heartbeat", "known issue"} <= set(words)
+
+
+def test_the_glossary_names_every_channel_and_purpose() -> None:
+    rows = dict(re.findall(r"^\| ([a-z ]+) \| (.+) \|$", (ROOT / "docs/glossary.md").read_text(), re.M))
+    assert all(str(channel) in rows["channel"] for channel in Channel)
+    assert all(str(purpose) in rows["purpose"] for purpose in Purpose)
+
+
+def test_documents_name_no_paths_of_a_machine() -> None:
+    found = [str(path) for path in DOCUMENTS if re.search(r"/(home|root|Users|work)/\w", path.read_text())]
+    assert found == []
+
+
+def test_the_targets_and_commands_that_contributing_names_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"`?make ([a-z]+)", (ROOT / "CONTRIBUTING.md").read_text()):
+        assert re.search(rf"^{target}:", makefile, re.M), target
