@@ -1,5 +1,6 @@
 """How money, days, moments, numbers and phone numbers are written for one reader: by language, country and zone."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -17,6 +18,7 @@ from jinja2.exceptions import TemplateRuntimeError
 from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
+from messaging.values import AnyWord
 from models.terms import Money
 
 ISOLATE, END_ISOLATE = "\u2068", "\u2069"
@@ -61,7 +63,7 @@ class Formats:
 
     def number(self, value: Any) -> str:
         """A number with the reader's separators."""
-        return str(format_decimal(value, locale=self.locale))
+        return str(format_decimal(Decimal(str(value)), locale=self.locale))
 
     def phone(self, value: Any) -> str:
         """An E.164 number in readable groups; anything else as it is."""
@@ -76,6 +78,8 @@ class Formats:
         return str(value)
 
     def _local(self, value: Any) -> date:
+        if isinstance(value, AnyWord):
+            return date(2026, 3, 3)
         if isinstance(value, str):
             value = datetime.fromisoformat(value) if len(value) > 10 else date.fromisoformat(value)
         if isinstance(value, datetime):
@@ -135,6 +139,15 @@ def _filter(method: str, *, html_tag: str = "<bdi>") -> Callable[..., str]:
     return apply
 
 
+SENTENCE = re.compile(r".*?(?:[.!?؟](?=\s|$)|[。！？]|$)", re.DOTALL)
+
+
+def first_sentence(text: str) -> str:
+    """The first sentence of a text, for an SMS that has no room for more."""
+    found = SENTENCE.match(text)
+    return found.group() if found else text
+
+
 FILTERS: Mapping[str, Callable[..., str]] = {
     "money": _filter("money"),
     "day": _filter("day"),
@@ -143,5 +156,6 @@ FILTERS: Mapping[str, Callable[..., str]] = {
     "phone": _filter("phone", html_tag='<bdi dir="ltr">'),
     "ltr": _filter("plain", html_tag='<bdi dir="ltr">'),
     "isolate": _filter("plain"),
+    "first_sentence": first_sentence,
 }
 """The filters that templates have. ``ltr`` is for codes and links, ``isolate`` for names of people and things."""

@@ -91,8 +91,11 @@ SAMPLES: Mapping[str, dict[str, Any]] = {
         "id": 2,
         "title": "The lid can come off while pouring",
         "severity": "high",
-        "advice": "Please fill it only half until we have sent you a new lid.",
-        "texts": {},
+        "advice": "Please fill it only half. We are sending you a new lid, free of charge.",
+        "texts": {
+            "ar": {"title": "قد ينفك الغطاء عند الصب", "advice": "نرجو ملء نصفها فقط. نرسل إليك غطاء جديدا مجانا."},
+            "zh": {"title": "倒水时盖子可能脱落", "advice": "请只装一半水。我们会免费为您寄送新盖子。"},
+        },
         "declared_at": at(3, 8),
         "closed_at": at(3, 20),
     },

@@ -117,6 +117,11 @@ def test_a_voucher_without_a_voucher_step_is_a_problem(folder: Path) -> None:
     assert len(templates.problems("t", ["sms"], subject="customer", voucher=False)) == 1
 
 
+def test_a_check_lets_any_fact_through(folder: Path) -> None:
+    write(folder, "t/sms.en.txt", "{{ facts.loyal.orders|number }} {{ facts.due.at|day }} {{ facts.sum|money('EUR') }}")
+    assert Templates(folder).problems("t", ["sms"], subject="customer") == []
+
+
 def test_an_edited_file_is_seen(folder: Path) -> None:
     path = write(folder, "t/sms.en.txt", "one")
     templates = Templates(folder)
