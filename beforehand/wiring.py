@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 
 from beforehand.settings import Settings
 from models.database import connect, migrate
+from rules.loader import RuleSet
 
 Clock = Callable[[], datetime]
 
@@ -19,11 +20,16 @@ def wall_clock() -> datetime:
 
 @dataclass(frozen=True)
 class App:
-    """A wired application. ``clock`` gives an aware UTC datetime."""
+    """A wired application. ``clock`` gives an aware UTC datetime.
+
+    ``rules_in_force`` gives the rule set of a long-lived process, in which a broken edit changes nothing; None: the
+    rules are what the folder holds.
+    """
 
     settings: Settings
     engine: Engine
     clock: Clock
+    rules_in_force: Callable[[], RuleSet] | None = None
 
 
 def bootstrap(settings: Settings | None = None, *, clock: Clock = wall_clock, migrated: bool = True) -> App:

@@ -29,7 +29,12 @@ class UnknownRule(LookupError):
 
 
 def rules_of(app: App) -> RuleSet:
-    """The rule set as its files are now; read again only when one of them has changed. Raises RuleErrors."""
+    """The rules in force in this process, else the set as its files are now, read again only when one has changed.
+
+    Raises RuleErrors where the files are read and are wrong.
+    """
+    if app.rules_in_force is not None:
+        return app.rules_in_force()
     folder, facts = app.settings.rules, app.settings.facts
     return _load(folder, facts, _signature(folder) + (_signature(facts) if facts else ()))
 
