@@ -5,7 +5,7 @@ Exit codes: 0 fine, 1 findings, 2 wrong use.
 
 import typer
 
-from beforehand.cli import issues, postroom, sample
+from beforehand.cli import ingest, issues, postroom, preview, sample
 
 app = typer.Typer(
     name="beforehand",
@@ -15,8 +15,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("postroom")(postroom.postroom)
+app.command("ingest")(ingest.ingest)
 app.command("issues")(issues.issues)
 app.command("sample")(sample.sample)
+app.command("preview")(preview.preview)
+app.command("run")(preview.run)
 
 
 def main() -> None:

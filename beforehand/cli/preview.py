@@ -1,0 +1,179 @@
+"""``preview`` says who a rule would reach and what they would get; ``run`` does it."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from beforehand.cli import common
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from beforehand.passes import PassReport, Preview, Sample
+    from models.vocabulary import Reason
+
+Asked = TypeVar("Asked")
+
+RuleId = Annotated[str, typer.Argument(metavar="RULE", help="The rule's id.", show_default=False)]
+Now = Annotated[
+    str | None,
+    typer.Option("--now", metavar="ISO", help="Decide as of this moment; without it, now.", show_default=False),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+NOTHING_SENT = {
+    "draft": "This rule is a draft: a run would plan nothing.",
+    "shadow": "This rule runs in the shadow: a run would plan nothing.",
+    "retired": "This rule is retired: a run would plan nothing.",
+}
+
+
+def preview(
+    rule: RuleId,
+    now: Now = None,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="Show so many messages as customers get them.")] = 5,
+    json: AsJson = False,
+) -> None:
+    """Say who RULE would reach and what they would get. Writes nothing and sends nothing."""
+    from beforehand.passes import preview_rule
+
+    app = common.wired()
+    moment = common.moment(now, app)
+    seen = _asked(lambda: preview_rule(app, rule, moment, limit=limit))
+    if json:
+        common.print_json(seen.as_json())
+        return
+    _show_preview(seen)
+
+
+def run(rule: RuleId, now: Now = None, json: AsJson = False) -> None:
+    """Find who RULE reaches and plan their messages, for real. The dispatch then sends what is due."""
+    from beforehand.passes import run_rule
+
+    app = common.wired()
+    moment = common.moment(now, app)
+    report = _asked(lambda: run_rule(app, rule, moment))
+    if json:
+        common.print_json(report.as_json())
+        return
+    _show_run(report)
+
+
+def _asked(question: Callable[[], Asked]) -> Asked:
+    """The answer; or what is wrong, said plainly: an unknown rule and a setting are wrong use, rule files findings."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from beforehand.passes import UnknownRule
+    from rules.errors import RuleErrors
+
+    try:
+        return question()
+    except UnknownRule as wrong:
+        common.fail(str(wrong))
+    except RuleErrors as wrong:
+        common.fail("\n".join(map(str, wrong.problems)), code=common.FINDINGS)
+    except ValueError as wrong:
+        common.fail(f"A setting is not right: {wrong}")
+    except SQLAlchemyError as wrong:
+        common.fail(f"The database does not answer as it should: {str(wrong).splitlines()[0]}")
+
+
+def _some(count: int, one: str, many: str = "") -> str:
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def _show_preview(seen: "Preview") -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    console.print(f"[bold]{seen.rule_id}[/bold]  {_safe(seen.title)}")
+    console.print(f"as of {seen.now:%Y-%m-%d %H:%M} UTC · version {seen.version}\n", style="dim")
+    found = f"Matched {_some(seen.matched, 'subject')} of {_some(seen.customers, 'customer')}."
+    console.print(f"{found} {_some(seen.messages, 'message')} would go.")
+    if seen.waiting:
+        console.print(f"{seen.waiting:,} of them wait for the morning, for the end of the customer's quiet hours.")
+    for count, what in ((seen.vouchers, "voucher"), (seen.tasks, "task")):
+        if count:
+            console.print(f"{_some(count, what)} would come with them.")
+    if seen.withheld:
+        console.print(_reasons(seen.withheld))
+    for sample in seen.samples:
+        console.print(_shown(sample))
+    left = seen.messages - len(seen.samples)
+    if seen.samples and left > 0:
+        console.print(f"... and {left:,} more (--limit shows more of them).", style="dim")
+    if seen.status in NOTHING_SENT:
+        console.print(NOTHING_SENT[seen.status], style="yellow")
+
+
+def _show_run(report: "PassReport") -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if report.skipped:
+        console.print(f"{report.rule_id}: a pass for {report.now.isoformat()} was done before; nothing changed.")
+        return
+    found = f"Matched {_some(report.matched, 'subject')} of {_some(report.customers, 'customer')}."
+    console.print(f"[bold]{report.rule_id}[/bold]  {found} Planned {_some(report.planned, 'message')}.")
+    if report.waiting:
+        console.print(f"{report.waiting:,} of them wait for the morning, for the end of the customer's quiet hours.")
+    if report.begun:
+        console.print(f"{_some(report.begun, 'match', 'matches')} began with a wait; the message comes after it.")
+    for count, what in ((report.vouchers, "voucher"), (report.tasks, "task")):
+        if count:
+            console.print(f"{_some(count, what)} came with them.")
+    if report.displaced:
+        console.print(f"{_some(report.displaced, 'less important message')} gave way.")
+    if report.withheld:
+        console.print(_reasons(report.withheld))
+
+
+def _reasons(withheld: "dict[Reason, int]") -> "RenderableType":
+    from rich.table import Table
+
+    from models.vocabulary import REASON_TEXT
+
+    table = Table("withheld", "why", box=None, padding=(0, 2, 0, 0), title_justify="left")
+    table.columns[0].justify = "right"
+    for reason, count in withheld.items():
+        table.add_row(f"{count:,}", f"{REASON_TEXT[reason]} [dim]({reason.value})[/dim]")
+    return table
+
+
+def _shown(sample: "Sample") -> "RenderableType":
+    """A message as its channel shows it, with what made it go."""
+    from rich.console import Group
+    from rich.panel import Panel
+    from rich.text import Text
+
+    about = f"{sample.subject} {sample.external_id} · {sample.due_at:%d %b %H:%M} UTC"
+    head = f"{sample.channel} to {sample.customer} · {about}"
+    size = "" if sample.segments is None else f" · {_some(sample.segments, 'segment')}"
+    parts: list[Any] = [Text(f"cannot be filled: {sample.problem}", style="red")] if sample.problem else []
+    if sample.headline:
+        parts.append(Text(sample.headline, style="bold"))
+    if sample.text:
+        parts.append(Text(sample.text))
+    if sample.facts:
+        parts.append(Text("\nbecause " + _because(sample.facts), style="dim"))
+    foot = f"{sample.template} · {sample.language or 'default language'}{size}"
+    return Panel(Group(*parts), title=_safe(head), subtitle=_safe(foot), title_align="left", subtitle_align="left")
+
+
+def _because(facts: dict[str, Any]) -> str:
+    """The facts by condition, in a line: ``loyal (orders 12)``."""
+    said = []
+    for name, found in facts.items():
+        inside = (
+            ", ".join(f"{word} {value}" for word, value in found.items()) if isinstance(found, dict) else str(found)
+        )
+        said.append(f"{name.replace('_', ' ')} ({inside})" if inside else name.replace("_", " "))
+    return "; ".join(said)
+
+
+def _safe(text: str) -> str:
+    """Text from rule files and data, so that square brackets in it are no markup."""
+    from rich.markup import escape
+
+    return escape(text)
