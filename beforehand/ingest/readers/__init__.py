@@ -1,0 +1,1 @@
+"""Readers: each turns one kind of source into frames of text columns with ``@file`` and ``@line``."""
