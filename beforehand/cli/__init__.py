@@ -5,7 +5,7 @@ Exit codes: 0 fine, 1 findings, 2 wrong use.
 
 import typer
 
-from beforehand.cli import ingest, issues, postroom, preview, sample
+from beforehand.cli import dispatch, ingest, issues, postroom, preview, rules, sample
 
 app = typer.Typer(
     name="beforehand",
@@ -14,12 +14,15 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("check")(rules.check)
+app.command("facts")(rules.facts)
 app.command("postroom")(postroom.postroom)
 app.command("ingest")(ingest.ingest)
 app.command("issues")(issues.issues)
 app.command("sample")(sample.sample)
 app.command("preview")(preview.preview)
 app.command("run")(preview.run)
+app.command("dispatch")(dispatch.dispatch)
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 
 if TYPE_CHECKING:
+    from beforehand.settings import Settings
     from beforehand.wiring import App
 
 FINDINGS = 1
@@ -20,19 +21,31 @@ def fail(message: str, *, code: int = WRONG_USE) -> NoReturn:
     raise typer.Exit(code)
 
 
+def settings() -> "Settings":
+    """The settings as the environment gives them; what is wrong is said in a sentence each."""
+    from pydantic import ValidationError
+    from pydantic_settings.exceptions import SettingsError
+
+    from beforehand.settings import Settings
+
+    try:
+        return Settings()
+    except ValidationError as wrong:
+        lines = ["_".join(["BEFOREHAND", *map(str, e["loc"])]).upper() + f": {e['msg']}" for e in wrong.errors()]
+        fail("The settings are not right:\n  " + "\n  ".join(lines))
+    except SettingsError as wrong:
+        fail(f"The settings are not right: {wrong}; lists and tables are written as JSON")
+
+
 def wired() -> "App":
     """The application as the environment sets it; a setting or database that is wrong is said in a sentence."""
-    from pydantic import ValidationError
     from sqlalchemy.exc import SQLAlchemyError
 
     from beforehand.wiring import bootstrap
     from models.database import DatabaseError
 
     try:
-        return bootstrap()
-    except ValidationError as wrong:
-        lines = [f"BEFOREHAND_{'_'.join(str(p) for p in e['loc']).upper()}: {e['msg']}" for e in wrong.errors()]
-        fail("The settings are not right:\n  " + "\n  ".join(lines))
+        return bootstrap(settings())
     except DatabaseError as wrong:
         fail(str(wrong))
     except SQLAlchemyError as wrong:
