@@ -55,6 +55,11 @@ class Settings(BaseSettings):
     twilio_base_url: str | None = Field(
         None, description="Another base URL for Twilio's API; empty: the post room's, or Twilio's when live"
     )
+    status_callbacks: bool = Field(
+        False,
+        description="Have the provider tell each message's status at PUBLIC_URL (https, or the post room); "
+        "without it the provider is asked",
+    )
     smtp_host: str = Field("127.0.0.1", description="Mail server")
     smtp_port: int = Field(2525, description="Mail server's port")
     smtp_starttls: bool = Field(True, description="Ask for STARTTLS (never asked of the post room)")
@@ -106,6 +111,8 @@ class Settings(BaseSettings):
         if left:
             names = ", ".join(f"BEFOREHAND_{name}" for name in left)
             raise ValueError(f"live delivery needs real secrets; still a placeholder: {names}")
+        if self.status_callbacks and not self.public_url.startswith("https://"):
+            raise ValueError("BEFOREHAND_STATUS_CALLBACKS needs an https address in BEFOREHAND_PUBLIC_URL")
         if len(self.secret_key.get_secret_value()) < 32:
             raise ValueError(
                 "BEFOREHAND_SECRET_KEY is too short for live delivery; expected 32 random characters or more"

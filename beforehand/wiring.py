@@ -3,12 +3,20 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
 from beforehand.settings import Settings
 from models.database import connect, migrate
+from models.vocabulary import Channel as ChannelName
+
 from rules.loader import RuleSet
+
+if TYPE_CHECKING:
+    from messaging.channels import Providers
+    from messaging.channels.base import Channel
 
 Clock = Callable[[], datetime]
 
@@ -30,6 +38,48 @@ class App:
     engine: Engine
     clock: Clock
     rules_in_force: Callable[[], RuleSet] | None = None
+
+    @cached_property
+    def channels(self) -> "dict[ChannelName, Channel]":
+        """The ways out, as the settings say. Made when first asked for: the SDK behind them is slow to import."""
+        from messaging.channels import build
+
+        return build(providers(self.settings, self.clock))
+
+
+def providers(settings: Settings, clock: Clock) -> "Providers":
+    """Where messages go. With delivery ``post_room`` that is this machine's post room, and nothing else.
+
+    Raises ValueError where a base URL of Twilio itself is set beside ``post_room``.
+    """
+    from messaging.channels import Account, MailServer, Providers
+    from messaging.channels.callbacks import status_url
+
+    live = settings.delivery == "live"
+    local = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host  # noqa: S104
+    base_url = settings.twilio_base_url or (None if live else f"http://{local}:{settings.post_room_port}")
+    if not live and "twilio.com" in (base_url or ""):
+        raise ValueError("BEFOREHAND_TWILIO_BASE_URL is Twilio's own, but BEFOREHAND_DELIVERY is not live")
+    secret = settings.secret_key.get_secret_value().encode()
+    account = Account(
+        sid=settings.twilio_account_sid,
+        token=settings.twilio_auth_token.get_secret_value(),
+        sender=settings.twilio_from,
+        base_url=base_url,
+        timeout=settings.send_timeout_seconds,
+        callback=(lambda key: status_url(settings.public_url, secret, key)) if settings.status_callbacks else None,
+    )
+    mail = MailServer(
+        host=settings.smtp_host if live else local,
+        port=settings.smtp_port if live else settings.post_room_smtp_port,
+        sender=settings.mail_from,
+        sender_name=settings.brand,
+        starttls=live and settings.smtp_starttls,
+        user=settings.smtp_user if live else "",
+        password=settings.smtp_password.get_secret_value() if live else "",
+        timeout=settings.send_timeout_seconds,
+    )
+    return Providers(account, mail, clock)
 
 
 def bootstrap(settings: Settings | None = None, *, clock: Clock = wall_clock, migrated: bool = True) -> App:

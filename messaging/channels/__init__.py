@@ -31,3 +31,6 @@ KINDS: Mapping[ChannelName, Callable[[Providers], Channel]] = {
 def build(providers: Providers) -> dict[ChannelName, Channel]:
     """Every channel, ready to send; no connection is opened yet."""
     return {name: make(providers) for name, make in KINDS.items()}
+
+
+__all__ = ["KINDS", "Account", "Channel", "MailServer", "Providers", "build"]

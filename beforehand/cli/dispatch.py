@@ -1,0 +1,61 @@
+"""``beforehand dispatch``: send what is due now."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from messaging.dispatch import DispatchReport
+
+
+def dispatch(
+    now: Annotated[str | None, typer.Option(help="As if it were this moment, ISO 8601")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
+) -> None:
+    """Send every message that may go now. Exit code 1 where something failed or nobody knows what became of it."""
+    from beforehand import dispatching, passes
+    from beforehand.cli.common import FINDINGS, fail, moment, print_json, wired
+    from rules.errors import RuleErrors
+
+    app = wired()
+    at = moment(now, app)
+    try:
+        advanced = passes.advance(app, at)
+        report = dispatching.dispatch_due(app, at if now else None, everything=True)
+    except (RuleErrors, ValueError) as wrong:
+        fail(str(wrong))
+    if as_json:
+        print_json({"now": at.isoformat(), "steps": advanced.steps, **as_plain(report)})
+    else:
+        for line in lines(report):
+            typer.echo(line)
+    if report.failed or report.unknown or report.stopped:
+        raise typer.Exit(FINDINGS)
+
+
+def as_plain(report: "DispatchReport") -> dict[str, Any]:
+    """The report as JSON values, keyed by the stored words."""
+    return {
+        name: {str(key): value for key, value in said.items()} if isinstance(said, dict) else said
+        for name, said in asdict(report).items()
+    }
+
+
+def lines(report: "DispatchReport") -> list[str]:
+    """The report in a few readable lines."""
+    from models.vocabulary import REASON_TEXT
+
+    by = ", ".join(f"{count:,} {name.value}" for name, count in report.by_channel.items())
+    said = [f"{report.sent:,} sent" + (f" ({by})" if by else "")]
+    if report.retry:
+        said.append(f"{report.retry:,} not accepted yet; they are tried again later")
+    if report.failed:
+        said.append(f"{report.failed:,} refused for good or not to be filled in")
+    if report.unknown:
+        said.append(
+            f"{report.unknown:,} with an unknown outcome; the provider's listing is asked before anything is resent"
+        )
+    said += [f"{count:,} not sent: {REASON_TEXT[reason]}" for reason, count in report.withheld.items()]
+    said += [f"{name.value} rests for a minute: the provider said {code}" for name, code in report.stopped.items()]
+    return said

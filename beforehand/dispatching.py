@@ -1,0 +1,112 @@
+"""Delivery for the flows, the heartbeat and the command line: dispatch what is due, reap, ask for receipts."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from beforehand.passes import brand_of, policy_of, secret_of, stops_of, templates_of
+from beforehand.wiring import App
+from messaging import outbox, receipts, unknown
+from messaging.channels.base import Envelope
+from messaging.claims import Claim
+from messaging.context import contexts
+from messaging.dispatch import DispatchReport, EnvelopeOf, Plan, dispatch
+from messaging.rendering import RenderingError, Templates
+from models.database import reading
+from models.vocabulary import Reason
+
+_log = logging.getLogger(__name__)
+
+BATCHES = 10
+"""Batches a channel in one go of flow or heartbeat, so that other work gets its turn."""
+
+
+@dataclass(frozen=True)
+class ReapReport:
+    """What was put right: claims returned, outcomes that are unknown, and what became of older unknown ones."""
+
+    returned: int
+    unknown: int
+    found: int
+    resent: int
+    given_up: int
+
+
+def dispatch_due(
+    app: App,
+    now: datetime | None = None,
+    *,
+    limit: int | None = None,
+    everything: bool = False,
+    stopping: Callable[[], bool] = lambda: False,
+) -> DispatchReport:
+    """Send what is due: at most ``limit`` messages a channel (ten batches where left out), or ``everything``.
+
+    ``now`` stands still for the whole dispatch; without it the clock goes on. ``stopping`` is asked every few messages.
+    """
+    settings = app.settings
+    most = None if everything else limit or BATCHES * settings.batch
+    plan = Plan(
+        policy=policy_of(app),
+        batch=settings.batch,
+        lease_seconds=max(settings.lease_seconds, 4 * settings.send_timeout_seconds),
+        send_timeout=settings.send_timeout_seconds,
+        limit=most,
+        stops=stops_of(app),
+        stopping=stopping,
+    )
+    clock = app.clock if now is None else lambda: now
+    return dispatch(app.engine, clock, app.channels, envelope_of(app), plan)
+
+
+def reap(app: App, now: datetime) -> ReapReport:
+    """Put right what dead processes left, and settle older unknown outcomes by the providers' own listings."""
+    reaped = outbox.reap(app.engine, now)
+    settled = unknown.settle(
+        app.engine,
+        app.channels,
+        now,
+        send_timeout=app.settings.send_timeout_seconds,
+        settle_after=timedelta(minutes=app.settings.unknown_settle_minutes),
+    )
+    return ReapReport(reaped.returned, reaped.unknown, settled.found, settled.resent, settled.given_up)
+
+
+def poll_receipts(app: App, now: datetime) -> receipts.PollReport:
+    """Ask the providers what became of what they accepted."""
+    return receipts.poll(app.engine, app.channels, now)
+
+
+def envelope_of(app: App) -> EnvelopeOf:
+    """How claims become envelopes: contexts for the whole batch in a few queries, then each template."""
+    templates, brand, secret = templates_of(app), brand_of(app.settings), secret_of(app.settings)
+
+    def envelopes(claims: Sequence[Claim]) -> Mapping[int, Envelope | Reason]:
+        with reading(app.engine) as connection:
+            found = contexts(connection, [c.message_id for c in claims], brand=brand, secret=secret)
+        return {c.message_id: _envelope(templates, c, found[c.message_id], app.settings.desks) for c in claims}
+
+    return envelopes
+
+
+def _envelope(
+    templates: Templates, claim: Claim, context: Mapping[str, Any], desks: Mapping[str, str]
+) -> Envelope | Reason:
+    try:
+        rendered = templates.render(claim.template, claim.channel, claim.language, context)
+    except RenderingError as wrong:
+        _log.warning("message %s was not sent: %s", claim.message_id, wrong.problem)
+        return Reason.TEMPLATE_FAILED
+    desk = desks.get(str(claim.details.get("connect_to", "")))
+    return Envelope(
+        attempt_id=claim.attempt_id,
+        reference=claim.reference,
+        to=claim.address,
+        text=rendered.text,
+        subject=rendered.subject,
+        html=rendered.html,
+        language=rendered.language,
+        options={"connect_to": desk} if desk else {},
+    )
