@@ -60,6 +60,9 @@ class Carrier:
 
     async def _carry(self, entry: Entry) -> None:
         told: asyncio.Task[None] | None = None
+        if len(entry.history) > 1 and entry.status not in {callback.status for callback in entry.callbacks}:
+            # An earlier process ended before it could tell.
+            told = self._start(self._tell(entry, entry.status, None))
         for status, seconds in self._steps(entry):
             await asyncio.sleep(seconds)
             moved = self._house.status(entry, status, _ERRORS.get(status))

@@ -36,7 +36,8 @@ class Ledger:
         self.version = 0
         self._file = None
         if path is not None:
-            self._load(path)
+            with self._changed:
+                self._load(path)
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("a", encoding="utf-8")
 

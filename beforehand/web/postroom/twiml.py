@@ -50,9 +50,15 @@ def _lines(parent: ElementTree.Element) -> Iterator[Line]:
             yield Line(verb.tag, text, attributes.get("language", ""), attributes=attributes)
 
 
+# Twilio names these two by ISO 639-3: https://www.twilio.com/docs/voice/twiml/say/text-speech
+_TWO_LETTERS = {"arb": "ar", "cmn": "zh"}
+
+
 def language_of_script(script: str) -> str:
     """The language that the first spoken line declares, as its primary subtag; empty where none does."""
     try:
-        return next((line.language.split("-")[0].lower() for line in heard(script) if line.language), "")
+        declared = next((line.language for line in heard(script) if line.language), "")
     except ScriptError:
         return ""
+    primary = declared.split("-")[0].lower()
+    return _TWO_LETTERS.get(primary, primary)
