@@ -11,7 +11,6 @@ from sqlalchemy import Engine
 from beforehand.settings import Settings
 from models.database import connect, migrate
 from models.vocabulary import Channel as ChannelName
-
 from rules.loader import RuleSet
 
 if TYPE_CHECKING:
