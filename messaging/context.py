@@ -154,8 +154,10 @@ def sample_context(
     names = _names(subject) if subject else set(_KINDS)
     shown = {name: _sample(SAMPLES[name], sparse=sparse) for name in names | {"customer"}}
     shown["customer"]["language"] = language
+    unknown = _may_be_missing(subject) if subject and sparse else ()
     return {
         **shown,
+        **dict.fromkeys(unknown),
         "facts": AnyWord(),
         "brand": {
             "name": "Beforehand Shop",
@@ -171,6 +173,11 @@ def sample_context(
 
 def _names(subject: str) -> set[str]:
     return {subject, *_KINDS[subject].links}
+
+
+def _may_be_missing(subject: str) -> list[str]:
+    kind = _KINDS[subject]
+    return [name for name, (_kind, key) in kind.links.items() if kind.table.c[key].nullable]
 
 
 def _item(row: Row, voucher: Row, survey: str | None) -> Item:

@@ -17,7 +17,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup, escape
 
 from messaging.context import sample_context
-from messaging.formats import END_ISOLATE, FILTERS, ISOLATE, Formats, is_rtl, locale_of, zone_of
+from messaging.formats import END_ISOLATE, FILTERS, ISOLATE, Formats, apart, is_rtl, locale_of, zone_of
 from messaging.publishing import Files
 from messaging.values import clean, frozen
 from models.vocabulary import Channel
@@ -25,6 +25,7 @@ from models.vocabulary import Channel
 TEMPLATE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 FILE_NAME = re.compile(r"(sms|voice|email)\.([A-Za-z0-9-]+)\.(txt|html)")
 SUBJECT_LIMIT = 200
+ISOLATED = re.compile(f"{ISOLATE}([^{ISOLATE}{END_ISOLATE}]*){END_ISOLATE}")
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,12 @@ class Templates:
             zone=zone_of(customer.get("time_zone"), self.zone),
             isolates=rtl and channel is not Channel.VOICE,
         )
-        page = {"language": written, "direction": "rtl" if rtl else "ltr", "channel": channel.value}
+        page = {
+            "language": written,
+            "direction": "rtl" if rtl else "ltr",
+            "side": "right" if rtl else "left",
+            "channel": channel.value,
+        }
         said_in = tuple(fall_back(written, self.language))
         return {**frozen(context, languages=said_in), "formats": formats, "page": page}
 
@@ -272,5 +278,6 @@ def _blocks(text: str) -> list[dict[str, Any]]:
 
 
 def _html_line(line: str) -> Markup:
-    escaped = str(escape(line)).replace(ISOLATE, "<bdi>").replace(END_ISOLATE, "</bdi>")
-    return Markup(escaped)  # noqa: S704  # escaped one line above; the two tags are ours
+    """Escape a line of text; what the text sets apart is set apart in HTML too."""
+    cut = ISOLATED.split(line)
+    return Markup("").join(apart(piece) if place % 2 else escape(piece) for place, piece in enumerate(cut))
