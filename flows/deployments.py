@@ -4,10 +4,11 @@ Only what changed is touched, and only what is ours: a pause that staff set surv
 that staff added by hand stays.
 """
 
+import asyncio
 import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -15,7 +16,7 @@ from uuid import UUID
 from prefect import Flow
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate, WorkPoolCreate
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags, FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
@@ -206,3 +207,24 @@ def _schedules(wish: Wanted) -> list[DeploymentScheduleCreate]:
         DeploymentScheduleCreate(schedule=CronSchedule(cron=cron, timezone=wish.zone), slug=f"{SLUG}{number}")
         for number, cron in enumerate(wish.crons, start=1)
     ]
+
+
+async def start_runs(names: Sequence[str]) -> dict[str, UUID]:
+    """Ask for one run now of each of these deployments, in this order; gives their flow runs' ids."""
+    ids = await deployment_ids()
+    return {name: await start_run(ids[name]) for name in names}
+
+
+async def ended_runs(runs: Mapping[str, UUID], pause: float = 0.25) -> AsyncIterator[tuple[str, str | None]]:
+    """Each run as it ends: its name, and what went wrong where it did not complete."""
+    left = dict(runs)
+    async with get_client() as client:
+        while left:
+            only = FlowRunFilter(id=FlowRunFilterId(any_=list(left.values())))
+            states = {run.id: run.state for run in await client.read_flow_runs(flow_run_filter=only)}
+            for name, run_id in list(left.items()):
+                state = states.get(run_id)
+                if state is not None and state.is_final():
+                    del left[name]
+                    yield name, None if state.is_completed() else (state.message or state.name or "not completed")
+            await asyncio.sleep(pause)

@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from beforehand import ingest, passes
+from beforehand.dispatching import dispatch_due
 from beforehand.wiring import App, bootstrap
 from models.terms import Terms
 from models.vocabulary import Reason
@@ -88,38 +90,39 @@ class Hands:
     rules: Callable[[], Mapping[str, Terms]]
     run_rule: Callable[[str, datetime, datetime | None], PassFigures]
     dispatch: Callable[[], SendFigures]
-    ingest: Callable[[Path], Mapping[str, Mapping[str, Any]]]
+    ingest: Callable[[Path], Mapping[str, Mapping[str, int]]]
 
 
-def of_app(app: App, rules: Callable[[], Mapping[str, Terms]] | None = None, *, post_room: str = "") -> Hands:
-    """The hands of a wired application; ``rules`` gives the rules in force, read from the folder where left out."""
-    from beforehand import dispatching, passes
+def of_app(app: App, *, post_room: str = "", stopping: Callable[[], bool] = lambda: False) -> Hands:
+    """The hands of a wired application; ``post_room`` is the address of its page, where there is one.
 
+    A dispatch under way lets go when ``stopping`` says so.
+    """
     return Hands(
         clock=app.clock,
         time_zone=app.settings.time_zone,
         rules_folder=app.settings.rules,
         post_room=post_room,
-        rules=rules or (lambda: rules_in_folder(app)),
+        rules=lambda: {rule_id: rule.terms for rule_id, rule in passes.rules_of(app).rules.items()},
         run_rule=lambda rule_id, now, slot: passes.run_rule(app, rule_id, now, slot=slot),
-        dispatch=lambda: dispatching.dispatch_due(app),
+        dispatch=lambda: dispatch_due(app, stopping=stopping),
         ingest=lambda mapping: ingest_counts(app, mapping),
     )
 
 
-def rules_in_folder(app: App) -> Mapping[str, Terms]:
-    """The terms of the rules in the folder, by id. Raises ``rules.errors.RuleErrors``."""
-    from rules.loader import load_folder
-
-    return {rule_id: rule.terms for rule_id, rule in load_folder(app.settings.rules, app.settings.facts).rules.items()}
-
-
-def ingest_counts(app: App, mapping: Path) -> Mapping[str, Mapping[str, Any]]:
-    """Read the sources of ``mapping`` and give the counts by source."""
-    from beforehand import ingest
-
-    report = ingest.run(app.engine, mapping, now=app.clock())
-    return {source.name: source.counts for source in report.sources}
+def ingest_counts(app: App, mapping: Path, data: Path | None = None) -> Mapping[str, Mapping[str, int]]:
+    """Read the sources of ``mapping``; gives by table how many rows were read, new, changed, same and rejected."""
+    report = ingest.run(app.engine, mapping, now=app.clock(), settings=app.settings, data=data)
+    return {
+        name: {
+            "read": table.rows,
+            "new": table.new,
+            "changed": table.changed,
+            "same": table.same,
+            "rejected": table.rejected.total(),
+        }
+        for name, table in report.tables.items()
+    }
 
 
 _held: list[Hands] = []

@@ -1,7 +1,5 @@
 """Dead runs: what a killed process left as Running is marked Crashed. Prefect does not notice by itself."""
 
-import os
-import socket
 from datetime import datetime, timedelta
 
 from prefect.client.orchestration import PrefectClient, get_client
@@ -16,6 +14,7 @@ from prefect.client.schemas.objects import FlowRun, StateType, WorkerStatus
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
+from flows.boot import earlier_life, gone_here
 from flows.environment import POOL
 
 UNDER_WAY = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
@@ -58,24 +57,9 @@ async def _living(client: PrefectClient) -> set[str]:
     return {worker.name for worker in workers if worker.status == WorkerStatus.ONLINE and not gone_here(worker.name)}
 
 
-def gone_here(boot: str) -> bool:
-    """Whether ``boot`` names a process of this machine that is gone; other machines' are known by their heartbeat."""
-    host, _, rest = boot.rpartition("-")[0].rpartition("-")
-    if host != socket.gethostname() or not rest.isdigit():
-        return False
-    try:
-        os.kill(int(rest), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
-
-
 def _is_dead(run: FlowRun, living: set[str], boot: str, now: datetime) -> bool:
     name = run.infrastructure_pid
     if name is None:
         taken = run.state.timestamp if run.state else None
         return taken is not None and now - taken > STARTING
-    ours_before = name.rpartition("-")[0] == boot.rpartition("-")[0] and name != boot  # our number, an earlier life
-    return ours_before or name not in living
+    return earlier_life(name, boot) or name not in living

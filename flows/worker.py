@@ -7,9 +7,6 @@ to stay: both are held by one contract test (tests/integration/test_worker.py). 
 
 import asyncio
 import logging
-import os
-import secrets
-import socket
 from typing import Any
 from uuid import UUID
 
@@ -32,11 +29,6 @@ LIMIT = 4
 WATCH_SECONDS = 2.0
 
 log = logging.getLogger("beforehand.worker")
-
-
-def new_boot() -> str:
-    """The name of this start of this process, ``host-pid-random``: what it runs carries it, so that dead runs show."""
-    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 class InProcess(BaseWorker[BaseJobConfiguration, BaseVariables, BaseWorkerResult]):

@@ -5,7 +5,7 @@ Exit codes: 0 fine, 1 findings, 2 wrong use.
 
 import typer
 
-from beforehand.cli import dispatch, ingest, issues, postroom, preview, rules, sample
+from beforehand.cli import demo, dispatch, ingest, issues, postroom, preview, rules, sample
 
 app = typer.Typer(
     name="beforehand",
@@ -14,6 +14,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("demo")(demo.demo)
+app.command("up")(demo.up)
 app.command("check")(rules.check)
 app.command("facts")(rules.facts)
 app.command("postroom")(postroom.postroom)

@@ -39,6 +39,7 @@ class PrefectWatch:
         self.up = False
         self._down_since: datetime | None = hands.clock()
         self._out_of_line = True
+        self._one_at_a_time = asyncio.Lock()
         self._done_without: set[tuple[str, datetime]] = set()
 
     def rules_changed(self) -> None:
@@ -59,15 +60,16 @@ class PrefectWatch:
 
     async def bring_in_line(self) -> None:
         """Deployments for the rules in force, when either may have changed."""
-        if not (self.up and self._out_of_line):
-            return
-        self._out_of_line = False
-        try:
-            done = await self._side.bring_in_line(self._hands.rules())
-        except Exception:
-            self._out_of_line = True
-            raise
-        log.info("deployments: %s", done)
+        async with self._one_at_a_time:
+            if not (self.up and self._out_of_line):
+                return
+            self._out_of_line = False
+            try:
+                done = await self._side.bring_in_line(self._hands.rules())
+            except BaseException:
+                self._out_of_line = True
+                raise
+            log.info("deployments: %s", done)
 
     async def crash_dead_runs(self) -> None:
         """Put right what killed processes left as Running."""

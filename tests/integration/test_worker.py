@@ -105,8 +105,9 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def worker(server: str) -> AsyncIterator[Any]:
     """Our worker, polling."""
+    from flows.boot import new_boot
     from flows.deployments import bring_in_line
-    from flows.worker import InProcess, new_boot
+    from flows.worker import InProcess
 
     await bring_in_line([])
     one = InProcess(new_boot(), watch_seconds=0.3)

@@ -1,0 +1,198 @@
+"""The house: Prefect server, post room, worker and heartbeat as one tree that starts and stops as one."""
+
+import asyncio
+import contextlib
+import importlib
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Self
+
+from beforehand import dispatching, passes
+from beforehand.heartbeat import Heartbeat, RuleBook
+from beforehand.heartbeat.duties import Work, duties
+from beforehand.heartbeat.prefect import PrefectSide, PrefectWatch
+from beforehand.runtime.child import PrefectChild, is_healthy
+from beforehand.runtime.ports import free_port
+from beforehand.settings import Settings
+from beforehand.wiring import App
+from flows.boot import new_boot
+from flows.environment import drop_proxies, prefect_environment, put_in_place, ui_url
+from flows.hands import Hands, hold, of_app
+from models.terms import Terms
+
+if TYPE_CHECKING:
+    from beforehand.web.postroom.server import PostRoom
+    from flows.worker import InProcess
+
+log = logging.getLogger("beforehand.house")
+
+SERVER_PATIENCE = 120.0
+WORKER_PAUSE = 2.0
+
+
+def with_free_ports(settings: Settings, say: Callable[[str], None]) -> Settings:
+    """The settings with ports that are free now; says which one had to be another. Raises NoPortError."""
+    taken: set[int] = set()
+    chosen: dict[str, int] = {}
+    for name, what in (
+        ("prefect_port", "the Prefect server"),
+        ("post_room_port", "the post room's page"),
+        ("post_room_smtp_port", "the post room's mail server"),
+    ):
+        wanted = getattr(settings, name)
+        chosen[name] = free_port("127.0.0.1" if name == "prefect_port" else settings.host, wanted, taken=taken)
+        taken.add(chosen[name])
+        if chosen[name] != wanted:
+            say(f"Port {wanted} is in use: {what} takes {chosen[name]}.")
+    if settings.delivery == "post_room":
+        chosen["smtp_port"] = chosen["post_room_smtp_port"]
+    return settings.model_copy(update=chosen)
+
+
+def start_prefect(settings: Settings) -> PrefectChild:
+    """Set this process up for our own Prefect server, before prefect is imported, and make (not start) the child."""
+    home = settings.var / "prefect"
+    home.mkdir(parents=True, exist_ok=True)
+    environment = prefect_environment(home, settings.prefect_port)
+    put_in_place(environment)
+    if settings.delivery == "post_room":
+        drop_proxies()
+    return PrefectChild(environment, settings.var / "prefect-server.log")
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where people look."""
+
+    post_room: str | None
+    prefect: str
+    deployments: str
+
+
+class House:
+    """All parts around one application. ``async with House(...)`` starts what is quick; ``ready`` waits for the rest.
+
+    ``child`` is the server made by :func:`start_prefect`, started already or not. ``sources`` is the mapping file that
+    the ingest deployment offers. ``pulse`` False leaves the heartbeat for :meth:`start_heartbeat`.
+    """
+
+    def __init__(self, app: App, child: PrefectChild, *, sources: str | None = None, pulse: bool = True) -> None:
+        self.book = RuleBook(app.settings.rules, app.settings.facts)
+        self.app = replace(app, rules_in_force=lambda: self.book.rules)
+        self.boot = new_boot()
+        self._child, self._sources, self._pulse = child, sources, pulse
+        self._room: PostRoom | None = None
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._worker: InProcess | None = None
+        self._ready = asyncio.Event()
+        self._heartbeat: Heartbeat | None = None
+        self._closing = False
+        self.hands: Hands = of_app(self.app, post_room=self.addresses.post_room or "", stopping=lambda: self._closing)
+        side = PrefectSide(lambda: is_healthy(child.api), self._bring_in_line, self._crash_dead_runs)
+        self.watch = PrefectWatch(side, self.hands)
+
+    @property
+    def addresses(self) -> Addresses:
+        """The addresses to open."""
+        settings = self.app.settings
+        room = f"http://{settings.host}:{settings.post_room_port}" if settings.delivery == "post_room" else None
+        port = settings.prefect_port
+        return Addresses(room, ui_url(port, "dashboard"), ui_url(port, "deployments"))
+
+    async def __aenter__(self) -> Self:
+        hold(self.hands)
+        try:
+            if self._child.pid is None:
+                await self._child.start()
+            self._open_post_room()
+            self._tasks.append(asyncio.create_task(self._child.keep(), name="prefect server"))
+            self._tasks.append(asyncio.create_task(self._keep_working(), name="worker"))
+            if self._pulse:
+                await self.start_heartbeat()
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(self, *_wrong: object) -> None:
+        await self._close()
+
+    async def ready(self, patience: float = SERVER_PATIENCE) -> bool:
+        """Wait until the server is well, the deployments are in line and the worker looks for runs."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ready.wait(), patience)
+        return self._ready.is_set()
+
+    async def start_heartbeat(self) -> None:
+        """Let the heart beat."""
+        app = self.app
+        work = Work(
+            advance=lambda now: passes.advance(app, now),
+            event_rules_due=lambda now: passes.event_rules_due(app, now),
+            reap=lambda now: dispatching.reap(app, now),
+            poll_receipts=lambda now: dispatching.poll_receipts(app, now),
+        )
+        beats = duties(self.hands, work, self.book, self.watch)
+        self._heartbeat = Heartbeat(app.engine, app.clock, self.boot, beats)
+        await self._heartbeat.start()
+
+    def _open_post_room(self) -> None:
+        if self.app.settings.delivery == "post_room":
+            from beforehand.web.postroom.server import from_settings
+
+            self._room = from_settings(self.app.settings)
+            self._room.__enter__()
+
+    async def _keep_working(self) -> None:
+        """Run the worker, and another one when it falls; each begins once the server is well."""
+        await asyncio.to_thread(importlib.import_module, "flows.worker")  # seconds of import, not on the loop
+        from flows.worker import InProcess
+
+        while True:
+            try:
+                while not await asyncio.to_thread(is_healthy, self._child.api):
+                    await asyncio.sleep(0.2)
+                await self.watch.look()
+                await self._crash_dead_runs(self.app.clock())
+                await self.watch.bring_in_line()
+                self._worker = InProcess(self.boot)
+                self._ready.set()
+                await self._worker.start(printer=lambda *_: None)
+            except Exception as error:
+                log.warning("the worker stopped (%s) and starts again", type(error).__name__)
+            await asyncio.sleep(WORKER_PAUSE)
+
+    async def _bring_in_line(self, rules: Mapping[str, Terms]) -> object:
+        from flows.deployments import bring_in_line, wanted
+
+        return await bring_in_line(wanted(rules, self.hands, self._sources))
+
+    async def _crash_dead_runs(self, now: datetime) -> int:
+        from flows.reaper import crash_dead_runs
+
+        return await crash_dead_runs(self.boot, now)
+
+    async def _close(self) -> None:
+        """Worker first, then the heartbeat, the post room, and the server last: each may still need the next."""
+        self._closing = True
+        if self._worker is not None:
+            await self._worker.drain(10)
+        keeper, *others = self._tasks or [None]
+        for task in others:
+            task.cancel()  # type: ignore[union-attr]
+        await asyncio.gather(*[task for task in others if task], return_exceptions=True)
+        if self._heartbeat is not None:
+            await self._heartbeat.stop()
+        if self._room is not None:
+            await asyncio.to_thread(self._room.__exit__, None, None, None)
+        if self._worker is not None:
+            from flows.ending import flush
+
+            await flush()
+        if keeper is not None:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+        await self._child.stop()
+        self.app.engine.dispose()
