@@ -56,6 +56,11 @@ def read_issues(folder: Path) -> list[Declared]:
     found: list[Declared] = []
     problems: list[Problem] = []
     for path in sorted(folder.glob("*.yaml")):
+        if not path.read_bytes().strip():
+            problems.append(
+                Problem(str(path), 1, 1, "the file is empty; expected an issue: id, title, severity, affects")
+            )
+            continue
         try:
             root, complaints = read(path)
         except MappingErrors as wrong:

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Connection, CursorResult, Engine, Select, Table, delete, exists, literal, select
+from sqlalchemy import ColumnElement, Connection, Engine, Executable, Select, Table, delete, exists, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from beforehand.ingest.issue_files import Declared, Scope, read_issues
@@ -15,7 +15,7 @@ from models.database import writing
 from models.types import UTCDateTime
 
 CHANGE, EXPOSURE, ISSUE, MATCH, ORDER, LINE, PRODUCT = (
-    cast(Table, model.__table__)  # type: ignore[attr-defined]
+    cast(Table, vars(model)["__table__"])
     for model in (Change, Exposure, KnownIssue, Match, Order, OrderLine, Product)
 )
 GOODS = {"products": PRODUCT.c.external_id, "category": PRODUCT.c.category, "supplier": PRODUCT.c.supplier}
@@ -116,7 +116,8 @@ def _find_exposures(connection: Connection, issue: Declared, now: datetime) -> i
     )
     columns = ["issue_id", "customer_id", "order_id", "order_line_id", "product_id", "found_at"]
     insert = _insert(connection, EXPOSURE).from_select(columns, lines)
-    return _count(connection.execute(insert.on_conflict_do_nothing(index_elements=["issue_id", "order_line_id"])))
+    insert = insert.on_conflict_do_nothing(index_elements=["issue_id", "order_line_id"])
+    return _count(connection, insert)
 
 
 def _drop_exposures(connection: Connection, issue: Declared) -> int:
@@ -125,15 +126,16 @@ def _drop_exposures(connection: Connection, issue: Declared) -> int:
     gone = delete(EXPOSURE).where(
         EXPOSURE.c.issue_id == _issue_id(issue), EXPOSURE.c.order_line_id.not_in(covered), ~seen
     )
-    return _count(connection.execute(gone))
+    return _count(connection, gone)
 
 
 def _insert(connection: Connection, table: Table) -> Any:
     return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
 
 
-def _count(result: CursorResult[Any]) -> int:
-    return max(0, result.rowcount)
+def _count(connection: Connection, statement: Executable) -> int:
+    # without the option SQLAlchemy lets the driver's count of an INSERT .. SELECT go
+    return connection.execution_options(preserve_rowcount=True).execute(statement).rowcount
 
 
 def _touch(connection: Connection, events: list[str], now: datetime) -> None:

@@ -1,7 +1,7 @@
 """SMS by Twilio's Messages API."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from messaging.channels.base import Envelope, Outcome, Sighting, fingerprint
@@ -10,6 +10,7 @@ from messaging.channels.twilio_client import (
     THREADS,
     Account,
     attempt,
+    between,
     client_for,
     listed,
     look_up,
@@ -17,9 +18,6 @@ from messaging.channels.twilio_client import (
 )
 from messaging.outcomes import TWILIO_MESSAGE_STATUSES
 from models.vocabulary import Channel
-
-SKEW = timedelta(minutes=5)
-"""How far Twilio's clock and ours may be apart when a listing is matched by time."""
 
 
 class Sms:
@@ -71,10 +69,3 @@ class Sms:
     @staticmethod
     def _fingerprint_of(record: Any) -> str:
         return fingerprint(str(record.to), str(record.body or ""))
-
-
-def between(made: Any, since: datetime, until: datetime) -> bool:
-    """Whether a record was made between two moments, give or take the skew; one without a date may have been."""
-    if not isinstance(made, datetime):
-        return True
-    return since - SKEW <= made <= until + SKEW

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -28,6 +29,8 @@ _log = logging.getLogger(__name__)
 THREADS = 8
 MOST_LISTED = 200
 SHOWN = 200
+SKEW = timedelta(minutes=5)
+"""How far Twilio's clock and ours may be apart when a listing is matched by time."""
 SID = re.compile(r"(SM|MM|CA)[0-9a-fA-F]{32}")
 
 
@@ -204,3 +207,10 @@ def listed(fetch: Callable[[], list[Any]]) -> list[Any] | None:
     except (http.RequestException, TwilioException, ValueError, TypeError) as broken:
         _log.info("a listing could not be asked: %s", type(broken).__name__)
         return None
+
+
+def between(made: Any, since: datetime, until: datetime) -> bool:
+    """Whether a record was made between two moments, give or take the skew; one without a date may have been."""
+    if not isinstance(made, datetime):
+        return True
+    return since - SKEW <= made <= until + SKEW

@@ -7,12 +7,12 @@ from typing import Any
 from twilio.twiml.voice_response import Gather, VoiceResponse
 
 from messaging.channels.base import Envelope, Outcome, Sighting, fingerprint
-from messaging.channels.sms import between
 from messaging.channels.twilio_client import (
     MOST_LISTED,
     THREADS,
     Account,
     attempt,
+    between,
     client_for,
     listed,
     look_up,

@@ -200,19 +200,21 @@ def test_all_that_is_wrong_is_said_at_once_with_its_place_and_nothing_is_changed
     put(folder, wrong, "b")
     put(folder, "id: c\ntitle: x\nseverity: low\naffects: {}\nclosed_at: 2026-03-01T10:00:00\n", "c")
     put(folder, "id: d\n  title: [", "d")
+    put(folder, "", "e")
     with pytest.raises(MappingErrors) as refused:
         declare(engine, folder, NOW)
     said = "\n".join(str(problem).removeprefix(f"{folder}/") for problem in refused.value.problems)
     for place, words in [
         ("b.yaml:1:5:", "'pot'"),
         ("b.yaml:3:11:", "hihg"),
-        ("b.yaml:3:11:", "did you mean high"),
+        ("b.yaml:3:11:", "did you mean 'high'"),
         ("b.yaml:4:1:", "advise"),
-        ("b.yaml:4:1:", "did you mean advice"),
+        ("b.yaml:4:1:", "did you mean 'advice'"),
         ("b.yaml:9:33:", "2026-02-30"),
         ("c.yaml:4:10:", "affects names nothing"),
         ("c.yaml:5:12:", "has no zone"),
-        ("d.yaml:", ""),
+        ("d.yaml:2:8:", "this is not YAML"),
+        ("e.yaml:1:1:", "the file is empty"),
     ]:
         assert any(line.startswith(place) and words in line for line in said.splitlines()), (place, words, said)
     assert exposed(engine) == []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from importlinter.application.use_cases import create_report, read_user_options
 from importlinter.configuration import configure
-from importlinter.contracts.forbidden import ForbiddenContract
+from importlinter.contracts.independence import IndependenceContract
 from importlinter.contracts.layers import LayersContract
 from importlinter.contracts.protected import ProtectedContract
 from importlinter.domain.contract import registry
@@ -38,7 +38,7 @@ def with_plant(name: str, line: str) -> list[str]:
 
 if __name__ == "__main__":
     configure()
-    for kind in (ForbiddenContract, LayersContract, ProtectedContract):
+    for kind in (IndependenceContract, LayersContract, ProtectedContract):
         registry.register(kind, kind.type_name)
     sys.path.insert(0, str(Path.cwd()))
     found = [with_plant(name, line) for name, line in json.load(sys.stdin)]

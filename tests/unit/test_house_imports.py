@@ -56,6 +56,11 @@ def only_plants(name: str, section: configparser.SectionProxy) -> list[Plant]:
     return [Plant(name, part, section["protected_modules"].strip()) for part in parts if part not in allowed]
 
 
+def sibling_plants(name: str, section: configparser.SectionProxy) -> list[Plant]:
+    """Every pair of independent modules, both ways."""
+    return [Plant(name, one, other) for one, other in permutations(words(section["modules"]), 2)]
+
+
 def plants() -> list[Plant]:
     """All of them, derived from .importlinter itself, so that a new contract cannot be left out."""
     read = configparser.ConfigParser()
@@ -64,7 +69,7 @@ def plants() -> list[Plant]:
     for title in read.sections():
         if title.startswith("importlinter:contract:"):
             section = read[title]
-            make = {"layers": layer_plants, "protected": only_plants}[section["type"]]
+            make = {"layers": layer_plants, "protected": only_plants, "independence": sibling_plants}[section["type"]]
             found += make(section["name"], section)
     return found
 
