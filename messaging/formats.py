@@ -7,6 +7,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
+from unicodedata import bidirectional
 from zoneinfo import ZoneInfo
 
 import phonenumbers
@@ -123,15 +124,17 @@ def is_rtl(language: str) -> bool:
     return str(locale_of(language).text_direction) == "rtl"
 
 
-def apart(shown: str, tag: str = "<bdi>") -> Markup:
-    """HTML that is set apart from the line's direction.
+def apart(shown: str) -> Markup:
+    """HTML that is set apart from the line's direction; what has no right-to-left letter (a code, a number) is ``ltr``.
 
     Gmail and Outlook drop ``<bdi>`` (caniemail.com, html-bdi), so the isolating characters go around it.
     """
+    rtl = any(bidirectional(char) in ("R", "AL") for char in shown)
+    tag = "<bdi>" if rtl else '<bdi dir="ltr">'
     return Markup(f"{ISOLATE}{tag}") + escape(shown) + Markup(f"</bdi>{END_ISOLATE}")  # noqa: S704  # our own tags
 
 
-def _filter(method: str, *, html_tag: str = "<bdi>") -> Callable[..., str]:
+def _filter(method: str) -> Callable[..., str]:
     @pass_context
     def apply(context: Context, value: Any, *args: Any) -> str:
         if value is None:
@@ -141,7 +144,7 @@ def _filter(method: str, *, html_tag: str = "<bdi>") -> Callable[..., str]:
         if not formats.isolates:
             return shown
         if context.eval_ctx.autoescape:
-            return apart(shown, html_tag)
+            return apart(shown)
         return f"{ISOLATE}{shown}{END_ISOLATE}"
 
     return apply
@@ -161,8 +164,8 @@ FILTERS: Mapping[str, Callable[..., str]] = {
     "day": _filter("day"),
     "moment": _filter("moment"),
     "number": _filter("number"),
-    "phone": _filter("phone", html_tag='<bdi dir="ltr">'),
-    "ltr": _filter("plain", html_tag='<bdi dir="ltr">'),
+    "phone": _filter("phone"),
+    "ltr": _filter("plain"),
     "isolate": _filter("plain"),
     "first_sentence": first_sentence,
 }

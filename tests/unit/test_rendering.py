@@ -193,7 +193,10 @@ def test_arabic_sets_codes_numbers_and_links_apart(folder: Path) -> None:
     write(folder, "t/email.ar.txt", f"Subject: رمزك\n\n{text}\n\n{{{{ brand.phone|phone }}}}")
     mail = Templates(folder).render("t", "email", "ar-EG", context())
     assert '<html lang="ar" dir="rtl">' in mail.html
-    assert "\u2068<bdi>XXXXX-XXXXX-XXXXX-XXXXX</bdi>\u2069" in mail.html  # Gmail and Outlook know no bdi
+    # Gmail and Outlook know no bdi, so the isolating characters stand around it.
+    assert '\u2068<bdi dir="ltr">XXXXX-XXXXX-XXXXX-XXXXX</bdi>\u2069' in mail.html
+    assert '<bdi dir="ltr">+44 20 7946 0000</bdi>' in mail.html
+    assert "<bdi>8 يونيو 2026</bdi>" in mail.html
     assert "\u2068+44 20 7946 0000\u2069" in mail.text
     write(folder, "t/email.ar.html", "<p>{{ voucher.code|ltr }}</p>")
     own = Templates(folder).render("t", "email", "ar", context()).html
