@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 LOOK_ALIKES = str.maketrans("ILO", "110")
-IGNORED = "- \t\n\u00a0\u2010\u2011\u2012\u2013"
+IGNORED = "- \t\n\u00a0\u2010\u2011\u2012\u2013\u200e\u200f\u2066\u2067\u2068\u2069"  # an Arabic message sets codes apart
 CODE_LETTERS = 20
 GROUP = 5
 SALT_BYTES = 16
