@@ -28,7 +28,7 @@ def template_problems(rule: Rule, templates: Templates) -> list[Problem]:
     """What is wrong with the templates that a rule names, each at the step that names it."""
     found: list[Problem] = []
     for step, voucher in sends(rule.terms.steps):
-        line, column = place(rule.text, f": {step.template}")
+        line, column = max(place(rule.text, f"{verb}: {step.template}") for verb in ("send", "call", "survey"))
         wrong = templates.problems(step.template, step.by, subject=rule.terms.subject, voucher=voucher)
         found += [Problem(rule.path, line, column, f"template '{step.template}': {problem}") for problem in wrong]
     return found

@@ -69,16 +69,12 @@ def _clash(tests: list[Compare]) -> Iterator[str]:
     by_path: dict[str, dict[str, Any]] = {}
     for test in tests:
         seen = by_path.setdefault(test.path.text, {})
-        if test.operator in seen and seen[test.operator] != test.value and test.operator == "is":
+        if test.operator == "is" and "is" in seen and seen["is"] != test.value:
             yield f"'{test.path.text}' cannot be two things at once"
         seen[test.operator] = test.value
-        if (
-            test.path.fact is not None
-            and test.path.fact.kind in (Kind.NUMBER, Kind.MONEY)
-            and test.operator == "between"
-        ):
-            if _size(test.value[0]) > _size(test.value[1]):
-                yield f"'{test.path.text}' can never lie between {test.value[0]} and {test.value[1]}"
+        sized = test.path.fact is not None and test.path.fact.kind in (Kind.NUMBER, Kind.MONEY)
+        if sized and test.operator == "between" and _size(test.value[0]) > _size(test.value[1]):
+            yield f"'{test.path.text}' can never lie between {test.value[0]} and {test.value[1]}"
     for path, seen in by_path.items():
         if "missing" in seen and len(seen) > 1:
             yield f"'{path}' cannot be missing and be compared"

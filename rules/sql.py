@@ -85,7 +85,8 @@ def _weekday_sqlite(element: FunctionElement[Any], compiler: SQLCompiler, **kw: 
 @compiles(weekday_before, "postgresql")
 def _weekday_pg(element: FunctionElement[Any], compiler: SQLCompiler, **kw: Any) -> str:
     day, iso = _parts(element, compiler, **kw)
-    return f"(({day}) - CAST((extract(isodow FROM ({day})) - CAST({iso} AS INTEGER) + 7) AS INTEGER) % 7)"
+    back = f"CAST(extract(isodow FROM ({day})) AS INTEGER) - CAST({iso} AS INTEGER) + 7"
+    return f"(({day}) - mod({back}, 7))"
 
 
 @compiles(moment_text, "sqlite")
