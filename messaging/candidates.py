@@ -178,7 +178,8 @@ def _of_customer() -> list[ColumnElement[Any]]:
 
 def _fill(connection: Connection, names: list[str], source: Select[Any], zone: str) -> int:
     fresh(connection)
-    count = connection.execute(insert(candidate).from_select(names, source)).rowcount
+    statement = insert(candidate).from_select(names, source)
+    count = connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
     settle_statistics(connection, candidate)
     _fill_zones(connection, zone)
     return count

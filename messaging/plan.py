@@ -77,7 +77,7 @@ def insert_new(connection: Connection, table: Table, values: dict[str, ColumnEle
     # SQLite needs a WHERE to tell the ON of a conflict from the ON of a join.
     source = rows.with_only_columns(*values.values(), maintain_column_froms=True).where(true())
     statement = make(table).from_select(list(values), source, include_defaults=False).on_conflict_do_nothing()
-    return int(connection.execute(statement).rowcount)
+    return int(connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount)
 
 
 def insert_if_new(connection: Connection, table: Table, row: dict[str, Any]) -> bool:

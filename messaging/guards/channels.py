@@ -45,14 +45,15 @@ def list_choices(connection: Connection, case_: Case) -> None:
     send = case_.run.send
     if send is None:
         return
-    step = case_.run.label
-    for channel, place in _places(send, case_):
-        _add(connection, case_, send, channel, place, step)
+    ways = [(send, channel, place, case_.run.label) for channel, place in _places(send, case_)]
     if send.otherwise:
-        for channel, place in _places(send.otherwise, case_):
-            _add(connection, case_, send.otherwise, channel, 10 + place, f"{case_.run.send_at}.else")
+        other = f"{case_.run.send_at}.else"
+        ways += [(send.otherwise, channel, 10 + place, other) for channel, place in _places(send.otherwise, case_)]
+    for way in ways:
+        _add(connection, case_, *way)
     settle_statistics(connection, choice)
-    _withhold_without_choice(connection, Reason.TEMPLATE_FAILED)
+    if not ways:
+        withhold(connection, Reason.TEMPLATE_FAILED)
 
 
 def _add(connection: Connection, case_: Case, send: Send, channel: Channel, place: int, step: str) -> None:
