@@ -30,7 +30,7 @@ class Carrier:
     def resume(self) -> None:
         """Go on with what an earlier process left half-way."""
         for entry in self._house.ledger.entries:
-            if not entry.final and entry.kind != Channel.EMAIL:
+            if entry.kind != Channel.EMAIL and (not entry.final or _untold(entry)):
                 self.take(entry)
 
     async def close(self) -> None:
@@ -60,7 +60,7 @@ class Carrier:
 
     async def _carry(self, entry: Entry) -> None:
         told: asyncio.Task[None] | None = None
-        if len(entry.history) > 1 and entry.status not in {callback.status for callback in entry.callbacks}:
+        if _untold(entry):
             # An earlier process ended before it could tell.
             told = self._start(self._tell(entry, entry.status, None))
         for status, seconds in self._steps(entry):
@@ -94,3 +94,9 @@ class Carrier:
         except ScriptError as wrong:
             self._house.ledger.note(entry.sid, f"12100: {wrong}")
         return self._house.ledger.script(entry.sid, answer.text, digits or None)
+
+
+def _untold(entry: Entry) -> bool:
+    """Whether our side asked to be told of the status it has, and no try to do so is on record."""
+    asked = len(entry.history) > 1 and "StatusCallback" in entry.options
+    return asked and entry.status not in {callback.status for callback in entry.callbacks}

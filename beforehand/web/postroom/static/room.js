@@ -1,28 +1,31 @@
 // Keeps the list fresh, sends a customer's reply, presses a key. Without it the page reloads by itself.
-const address = () => location.pathname + location.search;
+// Asks for the message that is being read, so that a newer one does not take its place.
+function address() {
+  const url = new URL(location.href);
+  const n = document.querySelector("#message").dataset.n;
+  if (n) url.searchParams.set("n", n);
+  return url;
+}
 
 async function refresh() {
   const answer = await fetch(address());
   if (!answer.ok) return location.assign("/");
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   document.body.dataset.version = fresh.body.dataset.version;
+  for (const part of ["#list", ".filters nav"]) swap(document, fresh, part);
   const message = document.querySelector("#message");
   const other = fresh.querySelector("#message");
-  for (const part of ["#list", ".filters nav"]) document.querySelector(part).replaceWith(fresh.querySelector(part));
   if (!message.dataset.n) return message.replaceWith(other);
-  // The message being read stays where it is; only its way and its thread move on.
-  if (message.dataset.n !== other.dataset.n) return mark(message.dataset.n);
-  for (const part of ["#way", ".thread"]) {
-    const old = message.querySelector(part);
-    const next = other.querySelector(part);
-    if (old && next && old.innerHTML !== next.innerHTML) old.replaceWith(next);
-  }
+  for (const part of ["#way", ".thread"]) swap(message, other, part);
 }
 
-function mark(n) {
-  for (const row of document.querySelectorAll(".row")) {
-    row.toggleAttribute("aria-current", new URL(row.href).searchParams.get("n") === n);
-  }
+function swap(here, there, part) {
+  const old = here.querySelector(part);
+  const next = there.querySelector(part);
+  if (!old || !next || old.innerHTML === next.innerHTML) return;
+  const scrolled = old.scrollTop;
+  old.replaceWith(next);
+  next.scrollTop = scrolled;
 }
 
 async function look() {
