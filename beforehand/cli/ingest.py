@@ -56,13 +56,14 @@ class _progress:
     """A progress bar on a terminal; nothing elsewhere."""
 
     def __init__(self, console: "Console") -> None:
-        self._console, self._bar, self._tasks = console, None, dict[str, Any]()
+        self._console, self._tasks = console, dict[str, Any]()
+        self._bar: Any = None
 
     def __enter__(self) -> "Callable[[str, int, int], None]":
         if self._console.is_terminal and sys.stderr.isatty():
             from rich.progress import Progress
 
-            self._bar: Any = Progress(console=self._console, transient=True)
+            self._bar = Progress(console=self._console, transient=True)
             self._bar.start()
         return self._step
 

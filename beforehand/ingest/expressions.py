@@ -75,7 +75,7 @@ def _head(value: Value, reading: Reading) -> pl.Expr:
         return pl.sql_expr(value.text).cast(pl.String)
     parts = [text(part, reading) for part in value.args]
     if value.op == "concat":
-        return pl.concat_str(parts, separator=value.separator, ignore_nulls=False)
+        return pl.concat_str(parts, separator=value.separator, ignore_nulls=value.skip_missing)
     if value.op == "first_of":
         return pl.coalesce(parts)
     if value.op in ARITHMETIC:

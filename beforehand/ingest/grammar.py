@@ -1,6 +1,8 @@
 """Reads the values and conditions of a mapping file into plain values; says what is wrong with them."""
 
 import re
+from collections.abc import Callable
+from dataclasses import replace
 
 from beforehand.ingest.readings import bad_format
 from beforehand.ingest.tree import Complaints, Node
@@ -10,7 +12,20 @@ ARITHMETIC = ("add", "subtract", "multiply", "divide")
 AGGREGATES = ("sum", "count", "min", "max", "first", "last", "average")
 HEADS = ("from", "value", "concat", "expr", "first_of", *ARITHMETIC, *AGGREGATES)
 READING = ("times", "dates", "zone", "decimal", "thousands", "region", "currency")
-MODIFIERS = ("map", "else", "when", "default", "with", "extract", "strip", "case", "as", "if_bad", *READING)
+MODIFIERS = (
+    "map",
+    "else",
+    "when",
+    "default",
+    "with",
+    "skip_missing",
+    "extract",
+    "strip",
+    "case",
+    "as",
+    "if_bad",
+    *READING,
+)
 KINDS = ("text", "number", "integer", "boolean", "time", "date", "money")
 CASES = ("lower", "upper", "title")
 LISTS = ("in", "not_in", "between")
@@ -100,33 +115,27 @@ def _expression(node: Node, complaints: Complaints) -> Value:
 
 
 def _modified(head: Value, node: Node, complaints: Complaints) -> Value:
-    get = node.get
-    said: dict[str, object] = {"reading": read_reading(node, complaints)}
-    if (table := get("map")) is not None:
-        said["mapped"] = _map(table, complaints)
-    if "else" in node.value:
-        said["otherwise"] = _otherwise(node.value["else"], complaints)
-        if table is None:
-            complaints.add(node.keys["else"], "'else' belongs to 'map'; without a map, 'default' fills what is empty")
-    if (condition := get("when")) is not None:
-        said["when"] = read_test(condition, complaints)
-    if (pattern := get("extract")) is not None:
-        said["extract"] = _pattern(pattern, complaints)
-    if "default" in node.value:
-        said["default"] = complaints.text(get("default"), "default")
-    if "with" in node.value:
-        said["separator"] = complaints.text(get("with"), "with")
-    if "strip" in node.value:
-        said["strip"] = complaints.text(get("strip"), "strip")
-    if "case" in node.value:
-        said["case"] = complaints.choice(get("case"), "case", CASES, "lower")
-    if "as" in node.value:
-        said["kind"] = complaints.choice(get("as"), "as", KINDS, "text")
-    if "if_bad" in node.value:
-        said["if_bad"] = complaints.choice(get("if_bad"), "if_bad", ("reject", "empty"), "reject")
-    from dataclasses import replace
+    readers: dict[str, tuple[str, Callable[[Node], object]]] = {
+        "map": ("mapped", lambda at: _map(at, complaints)),
+        "else": ("otherwise", lambda at: _otherwise(at, complaints)),
+        "when": ("when", lambda at: read_test(at, complaints)),
+        "extract": ("extract", lambda at: _pattern(at, complaints)),
+        "default": ("default", lambda at: complaints.text(at, "default")),
+        "with": ("separator", lambda at: complaints.text(at, "with")),
+        "skip_missing": ("skip_missing", lambda at: _true(at, "skip_missing", complaints)),
+        "strip": ("strip", lambda at: complaints.text(at, "strip")),
+        "case": ("case", lambda at: complaints.choice(at, "case", CASES, "lower")),
+        "as": ("kind", lambda at: complaints.choice(at, "as", KINDS, "text")),
+        "if_bad": ("if_bad", lambda at: complaints.choice(at, "if_bad", ("reject", "empty"), "reject")),
+    }
+    said = {name: read(node.value[word]) for word, (name, read) in readers.items() if word in node.value}
+    if "else" in node.value and "map" not in node.value:
+        complaints.add(node.keys["else"], "'else' belongs to 'map'; without a map, 'default' fills what is empty")
+    return replace(head, reading=read_reading(node, complaints), **said)  # type: ignore[arg-type]
 
-    return replace(head, **said)  # type: ignore[arg-type]
+
+def _true(node: Node, kind: str, complaints: Complaints) -> bool:
+    return complaints.choice(node, kind, ("true", "false"), "false") == "true"
 
 
 def _otherwise(node: Node, complaints: Complaints) -> Value:

@@ -83,8 +83,10 @@ class IngestReport:
     @property
     def reasons(self) -> Counter[str]:
         """Rejected rows by reason, over sources and tables."""
-        parts = [*self.sources.values(), *self.tables.values()]
-        return sum((part.rejected for part in parts), Counter[str]())
+        total: Counter[str] = Counter()
+        for counted in (*(s.rejected for s in self.sources.values()), *(t.rejected for t in self.tables.values())):
+            total.update(counted)
+        return total
 
     @property
     def rejected(self) -> int:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     and_,
     bindparam,
+    cast,
     func,
     literal,
     or_,
@@ -97,7 +98,7 @@ def _insert_sqlite(connection: Connection, stage: Table, frame: pl.DataFrame) ->
     marks = ", ".join("?" * frame.width)
     ready = frame.with_columns(pl.col(pl.Date).cast(pl.String))
     cursor = connection.connection.cursor()
-    cursor.executemany(f"INSERT INTO {stage.name} ({names}) VALUES ({marks})", ready.iter_rows())  # noqa: S608
+    cursor.executemany(f"INSERT INTO {stage.name} ({names}) VALUES ({marks})", ready.rows())  # noqa: S608
     cursor.close()
 
 
@@ -186,7 +187,10 @@ def _write(
     total = connection.execute(rows.with_only_columns(func.count())).scalar_one()
     outcome.new = total - connection.execute(known).scalar_one()
     names = [*shape.fields, *(f"{link}_id" for link in shape.targets())]
-    sent = {"external_id": stage.c.external_id, "changed_at": literal(now, UTCDateTime())}
+    sent: dict[str, ColumnElement[Any]] = {
+        "external_id": stage.c.external_id,
+        "changed_at": literal(now, UTCDateTime()),
+    }
     for name in (*names, *shape.once):
         sent[name] = _merged(connection, None, stage.c[name]) if _is_json(table, name) else stage.c[name]
     source = rows.with_only_columns(*sent.values()).order_by(stage.c.n)
@@ -226,7 +230,7 @@ def _merged(connection: Connection, old: ColumnElement[Any] | None, new: ColumnE
         return type_coerce(func.json_patch(base, type_coerce(new, String)), String)
     if old is None:
         return func.jsonb_strip_nulls(new)
-    return func.jsonb_strip_nulls(func.coalesce(old, func.cast("{}", Json)).op("||")(new))
+    return func.jsonb_strip_nulls(func.coalesce(old, cast(literal({}, Json), Json)).op("||")(new))
 
 
 def _insert(connection: Connection, table: Table) -> Any:

@@ -56,6 +56,7 @@ class Value:
     args: tuple["Value", ...] = ()
     text: str = ""
     separator: str = ""
+    skip_missing: bool = False
     mapped: dict[str, str | None] | None = None
     otherwise: "Value | None" = None
     when: Test | None = None

@@ -43,7 +43,7 @@ class _Bytes(io.RawIOBase):
     def __init__(self, path: Path, seen: Callable[[int], None]) -> None:
         self._file: IO[bytes] = path.open("rb")
         packed = self._file.peek(2)[:2] == b"\x1f\x8b" if isinstance(self._file, io.BufferedReader) else False
-        self._content: IO[bytes] = gzip.GzipFile(fileobj=self._file) if packed else self._file
+        self._content: IO[bytes] | gzip.GzipFile = gzip.GzipFile(fileobj=self._file) if packed else self._file
         self._seen = seen
         self.cut = ""
         self.first = b""
@@ -83,7 +83,7 @@ class TextFile:
         self._bytes = _Bytes(path, seen)
         self._name = f"beforehand-{id(self)}"
         codecs.register_error(self._name, self._bad)
-        buffered = io.BufferedReader(self._bytes, 1 << 20)
+        buffered = io.BufferedReader(self._bytes, 1 << 20)  # type: ignore[type-var]
         self._text = io.TextIOWrapper(buffered, encoding=encoding, errors=self._name, newline="")
         self.encoding = encoding
 

@@ -4,6 +4,7 @@ import csv
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import polars as pl
 
@@ -25,8 +26,8 @@ class Block:
     broken: list[tuple[int, str, str]] = field(default_factory=list)
 
 
-def _dialect(source: Source) -> dict[str, object]:
-    plain: dict[str, object] = {"delimiter": source.delimiter, "strict": True}
+def _dialect(source: Source) -> dict[str, Any]:
+    plain: dict[str, Any] = {"delimiter": source.delimiter, "strict": True}
     if source.quote is None:
         return {**plain, "quoting": csv.QUOTE_NONE, "quotechar": None}
     return {**plain, "quotechar": source.quote, "doublequote": True}
@@ -62,7 +63,7 @@ class Splitter:
         records: list[list[str]] = []
         said = ""
         try:
-            records.extend(csv.reader(lines[at:] if at else lines, **self._dialect))  # type: ignore[call-overload]
+            records.extend(csv.reader(lines[at:] if at else lines, **self._dialect))
         except csv.Error as wrong:
             said = str(wrong)
         plain = not said and len(records) == len(lines) - at and all(map(self.width.__eq__, map(len, records)))
@@ -144,7 +145,7 @@ def _skipped(file: TextFile, count: int) -> list[str]:
 def _header(source: Source, file: TextFile, lines: list[str]) -> tuple[list[str], list[str]]:
     if not lines:
         return [], []
-    names = next(csv.reader(lines[:1], **{**_dialect(source), "strict": False}))  # type: ignore[call-overload]
+    names = next(csv.reader(lines[:1], **{**_dialect(source), "strict": False}))
     return [name.strip() for name in names], lines[1:]
 
 
