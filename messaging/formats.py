@@ -87,7 +87,7 @@ class Formats:
             return value.astimezone(self.zone)
         if isinstance(value, date):
             return value
-        raise TemplateRuntimeError(f"{value!r} is no day and no moment")
+        raise TemplateRuntimeError(f"a {type(value).__name__} is no day and no moment")
 
 
 @lru_cache(maxsize=1024)

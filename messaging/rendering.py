@@ -226,9 +226,16 @@ class Templates:
             inside = [frame for frame in frames if Path(frame.filename).is_relative_to(self.folder)]
             if inside:
                 path, line = inside[-1].filename, inside[-1].lineno or 0
-        said = f"there is no file {error}" if isinstance(error, TemplateNotFound) else str(error)
-        kind = "" if isinstance(error, TemplateError) else f"{type(error).__name__}: "
-        return Problem(path, line, kind + said)
+        return Problem(path, line, _said(error))
+
+
+def _said(error: Exception) -> str:
+    """What went wrong, without the customer's values: this ends up in logs."""
+    if isinstance(error, TemplateNotFound):
+        return f"there is no file {error}"
+    if isinstance(error, TemplateError):
+        return str(error)
+    return f"a value does not fit what is done with it here ({type(error).__name__})"
 
 
 def fall_back(language: str | None, default: str) -> list[str]:

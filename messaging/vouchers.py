@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 LOOK_ALIKES = str.maketrans("ILO", "110")
-IGNORED = "- \t\n\u00a0\u2010\u2011\u2012\u2013\u200e\u200f\u2066\u2067\u2068\u2069"  # an Arabic message sets codes apart
+# Spaces and dashes of all kinds, and the marks by which an Arabic message sets a code apart.
+IGNORED = "- \t\n\u00a0\u2010\u2011\u2012\u2013\u200e\u200f\u2066\u2067\u2068\u2069"
 CODE_LETTERS = 20
 GROUP = 5
 SALT_BYTES = 16
@@ -41,9 +42,7 @@ def canonical_code(typed: str) -> str:
 
     Raises NotACode where it has another length or a sign that no code has.
     """
-    letters = "".join(sign for sign in typed.upper() if sign not in "- \t\u00a0\u2010\u2011\u2013").translate(
-        LOOK_ALIKES
-    )
+    letters = "".join(sign for sign in typed.upper() if sign not in IGNORED).translate(LOOK_ALIKES)
     if len(letters) != CODE_LETTERS:
         raise NotACode(f"a voucher code has {CODE_LETTERS} letters and digits; this one has {len(letters)}")
     strange = sorted(set(letters) - set(CROCKFORD))

@@ -10,6 +10,7 @@ import pytest
 from messaging.context import sample_context
 from messaging.publishing import Files
 from messaging.rendering import Problem, RenderingError, Templates, fall_back
+from messaging.vouchers import canonical_code, voucher_code
 from models.vocabulary import Channel
 
 LAYOUTS = Path(__file__).resolve().parents[2] / "messaging" / "templates" / "_layout"
@@ -84,12 +85,24 @@ def test_an_unknown_name_is_an_error_with_file_and_line(folder: Path) -> None:
         ("email.en.txt", "\nHi", 1),
         ("sms.en.txt", "Hi\n{% include '../../secret' %}", 2),
         ("sms.en.txt", "Hi {{ customer.first_name }}", 1),  # may be missing
+        ("sms.en.txt", "Hi\n{{ order.placed_at|moment(1, 2, 3) }}", 2),
     ],
 )
 def test_problems_say_where(folder: Path, name: str, text: str, line: int) -> None:
     path = write(folder, f"t/{name}", text)
     found = Templates(folder).problems("t", [name.split(".")[0]], subject="customer")
     assert [(problem.path, problem.line) for problem in found] == [(str(path), line)]
+
+
+@pytest.mark.parametrize(
+    "text", ["{{ product.name|day }}", "{{ product.name|number }}", "{{ product.name|money('EUR') }}"]
+)
+def test_a_problem_tells_no_customer_values(folder: Path, text: str) -> None:
+    write(folder, "t/sms.en.txt", text)
+    with pytest.raises(RenderingError) as caught:
+        Templates(folder).render("t", "sms", "en", context(product={"name": "Private matter"}))
+    assert caught.value.problem.line == 1
+    assert "Private" not in str(caught.value)
 
 
 def test_problems_in_html_name_the_line_as_written(folder: Path) -> None:
@@ -201,6 +214,14 @@ def test_arabic_sets_codes_numbers_and_links_apart(folder: Path) -> None:
     write(folder, "t/email.ar.html", "<p>{{ voucher.code|ltr }}</p>")
     own = Templates(folder).render("t", "email", "ar", context()).html
     assert '<bdi dir="ltr">XXXXX-XXXXX-XXXXX-XXXXX</bdi>' in own
+
+
+def test_a_code_copied_with_what_sets_it_apart_is_still_the_code(folder: Path) -> None:
+    code = voucher_code(b"secret", "salt")
+    said = sms(folder, "{{ voucher.code|ltr }}", language="ar", voucher={"code": code})
+    copied = said[said.index(code) - 1 : said.index(code) + len(code) + 1]
+    assert copied == f"\u2068{code}\u2069"
+    assert canonical_code(copied) == canonical_code(code)
 
 
 def test_english_is_not_set_apart_for_that_would_cost_segments(folder: Path) -> None:
