@@ -4,7 +4,7 @@ Flows get ids only, so the application itself cannot come in as a parameter; it 
 given one (the fall-back process worker) wires its own from the environment.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -110,9 +110,21 @@ def of_app(app: App, *, post_room: str = "", stopping: Callable[[], bool] = lamb
     )
 
 
+class SourcesUnusable(Exception):
+    """Some sources could not be read; the text says which, where and why. What could be read was."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+
+
 def ingest_counts(app: App, mapping: Path, data: Path | None = None) -> Mapping[str, Mapping[str, int]]:
-    """Read the sources of ``mapping``; gives by table how many rows were read, new, changed, same and rejected."""
+    """Read the sources of ``mapping``; gives by table how many rows were read, new, changed, same and rejected.
+
+    Raises MappingErrors and SourcesUnusable.
+    """
     report = ingest.run(app.engine, mapping, now=app.clock(), settings=app.settings, data=data)
+    if report.problems:
+        raise SourcesUnusable(report.problems)
     return {
         name: {
             "read": table.rows,

@@ -105,10 +105,10 @@ class Loaded:
 
 def load_shop(app: App, folder: Path, watch: Watch) -> Loaded:
     """Write the sample shop as of now, read it in, and declare its known issue. Blocking, some seconds."""
-    shop = folder / "shop"
+    shop = (folder / "shop").resolve()
     sample.write(shop, now=app.clock())
     watch.mark("shop written")
-    os.environ["BEFOREHAND_SHOP"] = str(shop)  # where the mapping file, and the ingest flow after us, find it
+    os.environ["BEFOREHAND_DATA"] = str(shop)  # where the mapping file, and the ingest flow after us, find it
     tables = ingest_counts(app, SOURCES)
     watch.mark("shop loaded")
     declared = declare(app.engine, app.settings.issues, app.clock())
@@ -120,7 +120,7 @@ def open_shop(settings: Settings, folder: DemoFolder, watch: Watch, say: Callabl
     """The wired application over the demo's database; a new one is filled."""
     app = bootstrap(settings)
     if not folder.is_new:
-        os.environ["BEFOREHAND_SHOP"] = str(folder.path / "shop")
+        os.environ["BEFOREHAND_DATA"] = str((folder.path / "shop").resolve())
         say("Going on with the shop of the last demo.")
         return app, Loaded({}, 0, 0)
     return app, load_shop(app, folder.path, watch)

@@ -27,6 +27,7 @@ from beforehand.runtime.house import House, start_prefect, with_free_ports
 from beforehand.runtime.ports import NoPortError
 from beforehand.settings import Settings
 from beforehand.wiring import App
+from flows.hands import SourcesUnusable
 from models.database import DatabaseError
 from rules.errors import RuleErrors
 
@@ -56,7 +57,7 @@ def run_demo(*, once: bool, as_json: bool, keep: bool) -> int:
     except Stopped:
         console.print("Stopped.")
         return 0 if not once else 1
-    except (NoPortError, DatabaseError, MappingErrors, RuleErrors, ValidationError, OSError) as wrong:
+    except (NoPortError, DatabaseError, MappingErrors, SourcesUnusable, RuleErrors, ValidationError, OSError) as wrong:
         raise NotStarted(f"The demo cannot start: {wrong}") from wrong
     finally:
         folder.close()
