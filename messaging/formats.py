@@ -68,11 +68,7 @@ class Formats:
 
     def phone(self, value: Any) -> str:
         """An E.164 number in readable groups; anything else as it is."""
-        try:
-            parsed = phonenumbers.parse(str(value))
-        except phonenumbers.NumberParseException:
-            return str(value)
-        return str(phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.INTERNATIONAL))
+        return _grouped(str(value))
 
     def plain(self, value: Any) -> str:
         """The value itself: for codes, addresses, names and links."""
@@ -117,6 +113,15 @@ def zone_of(name: str | None, default: str) -> ZoneInfo:
         return ZoneInfo(name or default)
     except (KeyError, ValueError, OSError):
         return ZoneInfo(default)
+
+
+@lru_cache(maxsize=1024)
+def _grouped(phone: str) -> str:
+    try:
+        parsed = phonenumbers.parse(phone)
+    except phonenumbers.NumberParseException:
+        return phone
+    return str(phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.INTERNATIONAL))
 
 
 def is_rtl(language: str) -> bool:
