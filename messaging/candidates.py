@@ -198,9 +198,10 @@ def _fill_zones(connection: Connection, default: str) -> None:
     connection.execute(update(candidate).where(unknown).values(zone=default))
 
 
-def with_messages_in(states: tuple[MessageState, ...], *more: ColumnElement[bool]) -> ColumnElement[bool]:
+def with_messages_in(states: tuple[MessageState, ...]) -> ColumnElement[bool]:
     """Matches that have a message in one of ``states`` (a condition on ``match``)."""
-    return select(message.c.id).where(message.c.match_id == match.c.id, message.c.state.in_(states), *more).exists()
+    own = message.alias("own_message")
+    return select(own.c.id).where(own.c.match_id == match.c.id, own.c.state.in_(states)).correlate(match).exists()
 
 
 __all__ = [
