@@ -99,18 +99,18 @@ def test_ten_thousand_messages_stay_quick() -> None:
         for n in range(10_000):
             _add(room.ledger, n, to=f"+49151{n:08}", body=f"Hello {n}")
         with httpx.Client(base_url=room.http_url, auth=(room.account_sid, room.auth_token)) as client:
-            begun = time.monotonic()
+            begun = time.process_time()  # of this process, whatever else the machine is at
             newest = client.get("/").text
             older = client.get("/", params={"page": 1, "q": "Hello"}).text
             last = client.get("/", params={"page": 49}).text
-            took = time.monotonic() - begun
+            took = time.process_time() - begun
             assert (_rows(newest)[0], len(_rows(newest))) == (10_000, 200)
             assert (_rows(older)[0], _rows(last)[-1], len(_rows(last))) == (9_800, 1, 200)
             assert "10000 messages, 200 shown" in newest
             url = f"/2010-04-01/Accounts/{room.account_sid}/Messages.json"
             listed = client.get(url, params={"To": "+4915100000017"}).json()
             assert [one["body"] for one in listed["messages"]] == ["Hello 17"]
-        assert took < 3, "a second a page is far too slow"
+        assert took < 2, "more than half a second a page is far too slow"
 
 
 @pytest.mark.bench
@@ -118,9 +118,9 @@ def test_how_many_messages_a_second() -> None:
     with PostRoom(pace=QUICK) as room:
         url = f"{room.http_url}/2010-04-01/Accounts/{room.account_sid}/Messages.json"
         with httpx.Client(auth=(room.account_sid, room.auth_token)) as client:
-            begun = time.monotonic()
+            begun, cpu = time.monotonic(), time.process_time()
             for n in range(2000):
                 client.post(url, data={"To": ANNA, "From": OURS, "Body": str(n)})
-            rate = 2000 / (time.monotonic() - begun)
-        print(f"\npost room: {rate:.0f} messages a second from one client")
-        assert rate >= 300
+            seconds, cpu = time.monotonic() - begun, time.process_time() - cpu
+        print(f"\npost room: {2000 / seconds:.0f} messages/s, {2000 / cpu:.0f} a CPU second, client included")
+        assert 2000 / cpu >= 300

@@ -27,7 +27,8 @@ LONGEST_SCRIPT = 4000  # https://www.twilio.com/docs/voice/api/call-resource#cre
 def router(house: House, carrier: Carrier) -> APIRouter:
     """The routes under ``/2010-04-01/Accounts/{account}``. All need HTTP basic authentication."""
 
-    def allowed(request: Request, account: str) -> None:
+    # async, though nothing waits: FastAPI would hand a plain function to a thread, for each message.
+    async def allowed(request: Request, account: str) -> None:
         _check_auth(house, request, account)
 
     routes = APIRouter(prefix=f"/{API}/Accounts/{{account}}", dependencies=[Depends(allowed)])

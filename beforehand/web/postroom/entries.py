@@ -4,7 +4,7 @@ import secrets
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
@@ -110,10 +110,10 @@ class Entry:
 
     def as_json(self) -> dict[str, Any]:
         """All of it as JSON values; times in ISO 8601."""
-        plain = asdict(self)
+        plain = dict(vars(self))
         plain["at"] = self.at.isoformat()
         plain["history"] = [[status, at.isoformat()] for status, at in self.history]
-        plain["callbacks"] = [{**asdict(one), "at": one.at.isoformat()} for one in self.callbacks]
+        plain["callbacks"] = [{**vars(one), "at": one.at.isoformat()} for one in self.callbacks]
         return plain
 
     @classmethod

@@ -45,7 +45,7 @@ class Mailbox:
                 case "hang":
                     await asyncio.sleep(fault.seconds)
                 case _:
-                    _hang_up(server)
+                    hang_up(server)
                     return "421 4.3.0 a planned fault"
         return f"250 2.0.0 accepted as {' '.join(sids)}"
 
@@ -68,7 +68,8 @@ class Mailbox:
         return [entry.sid for entry in entries]
 
 
-def _hang_up(server: SMTP) -> None:
+def hang_up(server: SMTP) -> None:
+    """End a session without a word."""
     if isinstance(server.transport, asyncio.WriteTransport):
         server.transport.abort()
 

@@ -11,8 +11,10 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from weakref import WeakSet
 
 import uvicorn
+from aiosmtpd.smtp import SMTP
 
 from beforehand.settings import Settings
 from beforehand.web.postroom.app import create_app
@@ -22,7 +24,7 @@ from beforehand.web.postroom.entries import Entry
 from beforehand.web.postroom.faults import Fault, Faults
 from beforehand.web.postroom.house import House, Pace
 from beforehand.web.postroom.ledger import Ledger
-from beforehand.web.postroom.mail import MailDoor, smtp_protocol
+from beforehand.web.postroom.mail import MailDoor, hang_up, smtp_protocol
 from beforehand.wiring import Clock, wall_clock
 from models.vocabulary import Channel
 
@@ -124,7 +126,13 @@ class PostRoom:
         server = _Server(config)
         web = asyncio.create_task(server.serve(sockets=[self._http_socket]))
         loop = asyncio.get_running_loop()
-        mail = await loop.create_server(lambda: smtp_protocol(self.house, self._door), sock=self._smtp_socket)
+        sessions: WeakSet[SMTP] = WeakSet()
+
+        def session() -> SMTP:
+            sessions.add(opened := smtp_protocol(self.house, self._door))
+            return opened
+
+        mail = await loop.create_server(session, sock=self._smtp_socket)
         carrier.resume()
         try:
             while not server.started and not web.done():
@@ -135,6 +143,8 @@ class PostRoom:
         finally:
             server.should_exit = True
             mail.close()
+            for opened in sessions:
+                hang_up(opened)
             await carrier.close()
             await asyncio.gather(web, return_exceptions=True)
             await teller.close()
