@@ -11,11 +11,11 @@ from sqlalchemy import Connection, func, select
 from beforehand.runtime.demo import Watch
 from beforehand.runtime.house import House
 from models.database import reading
-from models.delivery import Match, Message, RulePass
-from models.vocabulary import Channel, MatchState, MessageState, Reason, RuleStatus
+from models.delivery import Message, RulePass
+from models.terms import Terms
+from models.vocabulary import Channel, MessageState, Reason, RuleStatus
 
 message: Any = Message.__table__  # type: ignore[attr-defined]
-match: Any = Match.__table__  # type: ignore[attr-defined]
 rule_pass: Any = RulePass.__table__  # type: ignore[attr-defined]
 
 PATIENCE = 180.0
@@ -35,6 +35,7 @@ class RuleRound:
     sent: int = 0
     tasks: int = 0
     waiting: int = 0
+    priority: int = 0
     withheld: dict[Reason, int] = field(default_factory=dict)
 
 
@@ -125,14 +126,16 @@ def figures(connection: Connection, house: House, since: datetime) -> Round:
         .order_by(rule_pass.c.id)
     )
     rules = house.hands.rules()
-    found = Round(rules=[_rule_round(rules[row.rule_id].title, row) for row in passes])
+    found = Round(rules=[_rule_round(rules[row.rule_id], row) for row in passes])
+    found.rules.sort(key=lambda one: (-one.priority, one.rule_id))
     sent = _by_rule(connection, message.c.state.in_(GONE))
     waiting = _by_rule(connection, message.c.state.in_(ON_THE_WAY))
     for one in found.rules:
-        one.sent, one.waiting = sent[one.rule_id], waiting[one.rule_id]
+        one.sent = sent[one.rule_id]
+        one.waiting += waiting[one.rule_id]
         for reason, count in one.withheld.items():
             found.withheld[reason] = found.withheld.get(reason, 0) + count
-    found.waiting = waiting.total() + _open_matches(connection)
+    found.waiting = sum(one.waiting for one in found.rules)
     found.sent = _by_channel_and_language(connection)
     wrong = connection.execute(
         select(message.c.state, func.count()).where(message.c.state.in_(WRONG)).group_by(message.c.state)
@@ -141,13 +144,15 @@ def figures(connection: Connection, house: House, since: datetime) -> Round:
     return found
 
 
-def _rule_round(title: str, row: Any) -> RuleRound:
+def _rule_round(terms: Terms, row: Any) -> RuleRound:
     counts = row.counts or {}
     return RuleRound(
         row.rule_id,
-        title,
+        terms.title,
+        priority=terms.priority,
         matched=counts.get("matched", 0),
         planned=counts.get("messages", 0),
+        waiting=counts.get("begun", 0),
         tasks=counts.get("tasks", 0),
         withheld={Reason(reason): count for reason, count in counts.get("withheld", {}).items()},
     )
@@ -166,10 +171,3 @@ def _by_channel_and_language(connection: Connection) -> dict[tuple[str, str], in
         .order_by(message.c.channel, message.c.language)
     )
     return {(Channel(channel).value, language): count for channel, language, count in connection.execute(counted)}
-
-
-def _open_matches(connection: Connection) -> int:
-    """Matches that wait for their first step: nothing was said yet, and nothing is due."""
-    spoken = select(message.c.id).where(message.c.match_id == match.c.id).exists()
-    counted = select(func.count()).select_from(match).where(match.c.state == MatchState.OPEN, ~spoken)
-    return int(connection.execute(counted).scalar_one())

@@ -4,21 +4,19 @@ import asyncio
 import contextlib
 import importlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from beforehand import dispatching, passes
 from beforehand.heartbeat import Heartbeat, RuleBook
 from beforehand.heartbeat.duties import Work, duties
 from beforehand.heartbeat.prefect import PrefectSide, PrefectWatch
 from beforehand.runtime.child import PrefectChild, is_healthy
-from beforehand.runtime.ports import free_port
-from beforehand.settings import Settings
 from beforehand.wiring import App
 from flows.boot import new_boot
-from flows.environment import drop_proxies, prefect_environment, put_in_place, ui_url
+from flows.environment import ui_url
 from flows.hands import Hands, hold, of_app
 from models.terms import Terms
 
@@ -30,36 +28,6 @@ log = logging.getLogger("beforehand.house")
 
 SERVER_PATIENCE = 120.0
 WORKER_PAUSE = 2.0
-
-
-def with_free_ports(settings: Settings, say: Callable[[str], None]) -> Settings:
-    """The settings with ports that are free now; says which one had to be another. Raises NoPortError."""
-    taken: set[int] = set()
-    chosen: dict[str, int] = {}
-    for name, what in (
-        ("prefect_port", "the Prefect server"),
-        ("post_room_port", "the post room's page"),
-        ("post_room_smtp_port", "the post room's mail server"),
-    ):
-        wanted = getattr(settings, name)
-        chosen[name] = free_port("127.0.0.1" if name == "prefect_port" else settings.host, wanted, taken=taken)
-        taken.add(chosen[name])
-        if chosen[name] != wanted:
-            say(f"Port {wanted} is in use: {what} takes {chosen[name]}.")
-    if settings.delivery == "post_room":
-        chosen["smtp_port"] = chosen["post_room_smtp_port"]
-    return settings.model_copy(update=chosen)
-
-
-def start_prefect(settings: Settings) -> PrefectChild:
-    """Set this process up for our own Prefect server, before prefect is imported, and make (not start) the child."""
-    home = settings.var / "prefect"
-    home.mkdir(parents=True, exist_ok=True)
-    environment = prefect_environment(home, settings.prefect_port)
-    put_in_place(environment)
-    if settings.delivery == "post_room":
-        drop_proxies()
-    return PrefectChild(environment, settings.var / "prefect-server.log")
 
 
 @dataclass(frozen=True)
@@ -84,7 +52,8 @@ class House:
         self.boot = new_boot()
         self._child, self._sources, self._pulse = child, sources, pulse
         self._room: PostRoom | None = None
-        self._tasks: list[asyncio.Task[Any]] = []
+        self._keeping: asyncio.Task[None] | None = None
+        self._working: asyncio.Task[None] | None = None
         self._worker: InProcess | None = None
         self._ready = asyncio.Event()
         self._heartbeat: Heartbeat | None = None
@@ -107,8 +76,8 @@ class House:
             if self._child.pid is None:
                 await self._child.start()
             self._open_post_room()
-            self._tasks.append(asyncio.create_task(self._child.keep(), name="prefect server"))
-            self._tasks.append(asyncio.create_task(self._keep_working(), name="worker"))
+            self._keeping = asyncio.create_task(self._child.keep(), name="prefect server")
+            self._working = asyncio.create_task(self._keep_working(), name="worker")
             if self._pulse:
                 await self.start_heartbeat()
         except BaseException:
@@ -179,10 +148,7 @@ class House:
         self._closing = True
         if self._worker is not None:
             await self._worker.drain(10)
-        keeper, *others = self._tasks or [None]
-        for task in others:
-            task.cancel()  # type: ignore[union-attr]
-        await asyncio.gather(*[task for task in others if task], return_exceptions=True)
+        await _ended(self._working)
         if self._heartbeat is not None:
             await self._heartbeat.stop()
         if self._room is not None:
@@ -191,8 +157,13 @@ class House:
             from flows.ending import flush
 
             await flush()
-        if keeper is not None:
-            keeper.cancel()
-            await asyncio.gather(keeper, return_exceptions=True)
+        await _ended(self._keeping)
         await self._child.stop()
         self.app.engine.dispose()
+
+
+async def _ended(task: "asyncio.Task[None] | None") -> None:
+    """Cancel a task, and wait for its end."""
+    if task is not None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

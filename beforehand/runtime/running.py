@@ -1,35 +1,32 @@
-"""From the first line to the last: the house started, used, and stopped by Ctrl-C or SIGTERM."""
+"""From the first line to the last: the house started, used, and stopped by Ctrl-C or SIGTERM.
+
+The parts are imported where they are used: the Prefect server must start at once, and they take seconds to import.
+"""
 
 import asyncio
+import importlib
 import json
 import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 from rich.console import Console
 
-from beforehand.ingest import MappingErrors
-from beforehand.runtime import logs, shown
-from beforehand.runtime.demo import (
-    SOURCES,
-    DemoFolder,
-    Loaded,
-    Watch,
-    demo_settings,
-    from_anywhere,
-    open_shop,
-)
-from beforehand.runtime.first_round import Round, first_round
-from beforehand.runtime.house import House, start_prefect, with_free_ports
+from beforehand.runtime import logs
+from beforehand.runtime.child import PrefectChild
+from beforehand.runtime.demo import DemoFolder, Watch, demo_settings, from_anywhere
+from beforehand.runtime.opening import start_prefect, with_free_ports
 from beforehand.runtime.ports import NoPortError
 from beforehand.settings import Settings
-from beforehand.wiring import App
-from flows.hands import SourcesUnusable
-from models.database import DatabaseError
-from rules.errors import RuleErrors
+
+if TYPE_CHECKING:
+    from beforehand.runtime.house import House
+    from beforehand.runtime.shop import Loaded
+    from beforehand.wiring import App
 
 T = TypeVar("T")
 
@@ -49,58 +46,88 @@ def run_demo(*, once: bool, as_json: bool, keep: bool) -> int:
     from_anywhere()
     try:
         folder = DemoFolder(Settings(_env_file=None).var, keep=keep)
-    except (RuntimeError, OSError, ValidationError) as wrong:
+        settings = with_free_ports(demo_settings(folder.path), console.print)
+    except (RuntimeError, OSError, ValidationError, NoPortError) as wrong:
         raise NotStarted(f"The demo cannot start: {wrong}") from wrong
     logs.set_up(folder.path / "house.log", terminal=logging.ERROR)
+    console.print("[bold]Beforehand[/]: the sample shop. Everything stays on this machine; Ctrl-C stops it.")
+    demo = Demo(folder, settings, watch, console, once, as_json)
     try:
-        return asyncio.run(_demo(folder, watch, console, once=once, as_json=as_json))
+        return asyncio.run(demo.run())
     except Stopped:
         console.print("Stopped.")
-        return 0 if not once else 1
-    except (NoPortError, DatabaseError, MappingErrors, SourcesUnusable, RuleErrors, ValidationError, OSError) as wrong:
+        return 1 if once else 0
+    except OSError as wrong:
         raise NotStarted(f"The demo cannot start: {wrong}") from wrong
     finally:
         folder.close()
 
 
-async def _demo(folder: DemoFolder, watch: Watch, console: Console, *, once: bool, as_json: bool) -> int:
-    stop = stop_on_signals()
-    console.print("[bold]Beforehand[/]: the sample shop. Everything stays on this machine; Ctrl-C stops it.")
-    settings = with_free_ports(demo_settings(folder.path), console.print)
-    child = start_prefect(settings)
-    await child.start()
-    try:
-        app, loaded = await unless(stop, asyncio.to_thread(open_shop, settings, folder, watch, console.print))
-    except BaseException:
-        await child.stop()
-        raise
-    shown.show_shop(console, loaded)
-    async with House(app, child, sources=str(SOURCES), pulse=False) as house:
-        if not await unless(stop, house.ready()):
-            raise NotStarted(f"The Prefect server did not become ready; see {folder.path / 'prefect-server.log'}")
-        watch.mark("ready")
-        found = await unless(stop, first_round(house, watch))
-        _tell(console, loaded, found, watch, house, as_json=as_json)
-        if not once:
-            await house.start_heartbeat()
-            console.print("The heartbeat goes on; rules can be edited while it runs. Ctrl-C stops everything.")
-            await stop.wait()
-            console.print("Stopping ...")
-    return 1 if found.problems and once else 0
+class Demo:
+    """One demo, from the server's start to its end."""
+
+    def __init__(
+        self, folder: DemoFolder, settings: Settings, watch: Watch, console: Console, once: bool, as_json: bool
+    ) -> None:
+        self._folder, self._settings, self._watch, self._console = folder, settings, watch, console
+        self._once, self._as_json = once, as_json
+
+    async def run(self) -> int:
+        """Start the server, load the shop meanwhile, run the first round, and go on until stopped, or end."""
+        stop = stop_on_signals()
+        child = start_prefect(self._settings)
+        await child.start()
+        try:
+            await unless(stop, asyncio.to_thread(importlib.import_module, "beforehand.runtime.house"))
+            return await self._over_the_shop(stop, child)
+        finally:
+            await child.stop()
+
+    async def _over_the_shop(self, stop: asyncio.Event, child: PrefectChild) -> int:
+        from beforehand.ingest import MappingErrors
+        from beforehand.runtime import shop, shown
+        from beforehand.runtime.house import House
+        from flows.hands import SourcesUnusable
+        from models.database import DatabaseError
+        from rules.errors import RuleErrors
+
+        say = self._console.print
+        try:
+            opening = asyncio.to_thread(shop.open_shop, self._settings, self._folder, self._watch, say)
+            app, loaded = await unless(stop, opening)
+            shown.show_shop(self._console, loaded)
+            house = House(app, child, sources=str(shop.SOURCES), pulse=False)
+        except (DatabaseError, MappingErrors, SourcesUnusable, RuleErrors) as wrong:
+            raise NotStarted(f"The demo cannot start: {wrong}") from wrong
+        async with house:
+            if not await unless(stop, house.ready()):
+                log = self._folder.path / "prefect-server.log"
+                raise NotStarted(f"The Prefect server did not become ready; see {log}")
+            self._watch.mark("ready")
+            return await self._rounds(stop, house, loaded)
+
+    async def _rounds(self, stop: asyncio.Event, house: "House", loaded: "Loaded") -> int:
+        from beforehand.runtime import shown
+        from beforehand.runtime.first_round import first_round
+
+        found = await unless(stop, first_round(house, self._watch))
+        if self._as_json:
+            figures = shown.as_json(loaded, found, self._watch, house.addresses)
+            json.dump(figures, sys.stdout, ensure_ascii=False, indent=2)
+            sys.stdout.write("\n")
+        else:
+            shown.show_round(self._console, found)
+            shown.show_end(self._console, self._watch, house.addresses)
+        if self._once:
+            return 1 if found.problems else 0
+        await house.start_heartbeat()
+        self._console.print("The heartbeat goes on; rules can be edited while it runs. Ctrl-C stops everything.")
+        await stop.wait()
+        self._console.print("Stopping ...")
+        return 0
 
 
-def _tell(console: Console, loaded: Loaded, found: Round, watch: Watch, house: House, *, as_json: bool) -> None:
-    if as_json:
-        json.dump(shown.as_json(loaded, found, watch, house.addresses), sys.stdout, ensure_ascii=False, indent=2)
-        sys.stdout.write("\n")
-        return
-    shown.show_round(console, found)
-    first = watch.seconds.get("first message")
-    console.print(f"First message after {first} s, all of it after {watch.seconds['first round']} s. Open:")
-    shown.show_addresses(console, house.addresses)
-
-
-def run_up(wire: Callable[[], App]) -> int:
+def run_up(wire: Callable[[], "App"]) -> int:
     """Run the house over the user's own data until it is stopped. Raises NotStarted and RuleErrors."""
     console = Console(highlight=False, soft_wrap=True)
     app = wire()
@@ -113,11 +140,17 @@ def run_up(wire: Callable[[], App]) -> int:
         raise NotStarted(f"The house cannot start: {wrong}") from wrong
 
 
-async def _up(app: App, console: Console) -> int:
+async def _up(app: "App", console: Console) -> int:
+    from beforehand.runtime import shown
+
     stop = stop_on_signals()
     settings = with_free_ports(app.settings, console.print)
-    app = App(settings, app.engine, app.clock)
     child = start_prefect(settings)
+    await child.start()
+    await asyncio.to_thread(importlib.import_module, "beforehand.runtime.house")
+    from beforehand.runtime.house import House
+
+    app = replace(app, settings=settings)
     async with House(app, child) as house:
         shown.show_addresses(console, house.addresses)
         console.print("The Prefect server is starting; messages that are due go out already.")

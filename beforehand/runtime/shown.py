@@ -8,9 +8,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from beforehand.runtime.demo import Loaded, Watch
+from beforehand.runtime.demo import Watch
 from beforehand.runtime.first_round import Round
 from beforehand.runtime.house import Addresses
+from beforehand.runtime.shop import Loaded
 from models.vocabulary import REASON_TEXT
 
 LANGUAGES = {"en": "English", "ar": "Arabic", "zh": "Chinese"}
@@ -84,13 +85,22 @@ def _table(found: Round) -> Table:
 
 
 def _channels(sent: Mapping[tuple[str, str], int]) -> list[str]:
-    by_channel: dict[str, list[str]] = {}
-    totals: Counter[str] = Counter()
+    by_channel: dict[str, Counter[str]] = {}
     for (channel, language), count in sent.items():
-        by_channel.setdefault(channel, []).append(f"{count:,} {LANGUAGES.get(language.split('-')[0], language)}")
-        totals[channel] += count
+        base = language.split("-")[0]
+        by_channel.setdefault(channel, Counter())[LANGUAGES.get(base, base)] += count
     names = {"sms": "SMS", "voice": "calls", "email": "e-mails"}
-    return [f"{totals[channel]:,} {names[channel]} ({', '.join(parts)})" for channel, parts in by_channel.items()]
+    return [
+        f"{counts.total():,} {names[channel]} ({', '.join(f'{count:,} {one}' for one, count in counts.most_common())})"
+        for channel, counts in by_channel.items()
+    ]
+
+
+def show_end(console: Console, watch: Watch, addresses: Addresses) -> None:
+    """How long it took, and where to look."""
+    first, all_of_it = watch.seconds.get("first message"), watch.seconds["first round"]
+    console.print(f"First message after {first} s, the whole round after {all_of_it} s. Now open:")
+    show_addresses(console, addresses)
 
 
 def show_addresses(console: Console, addresses: Addresses) -> None:
