@@ -151,6 +151,8 @@ class Parser:
         words = text.split(".")
         from_this = words[0] == "this"
         here = start = self.this if from_this else subject
+        if from_this and self.depth > 1:
+            self.said.add(at, f"'{text}': 'this' can be used in a relation, not in a relation of a relation")
         if from_this or (len(words) > 1 and words[0] == here.name and words[0] not in here.relations):
             words = words[1:]
         walked: list[Relation] = []

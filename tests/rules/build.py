@@ -3,9 +3,9 @@
 import textwrap
 from datetime import datetime
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
-from models.database import writing
+from models.database import reading
 from rules.evaluate import matching
 from rules.given import Given, frame
 from rules.loader import Rule, load_text
@@ -30,15 +30,14 @@ then: [{{send: late-order, by: sms}}]
 
 
 def matched(engine: Engine, rule: Rule, given: str, *, now: str = NOW, zone: str = "UTC") -> list[dict[str, object]]:
-    """Put the given rows into the database and ask who matches."""
+    """Put the given rows into the database, ask who matches, and take the rows out again."""
     said = Complaints("given")
     at = frame(Node(now, 1, 1), said)
-    with writing(engine) as connection:
+    with reading(engine) as connection:
         Given(connection, rule, at, said).build(read(textwrap.dedent(given), "given"))
-    return who(engine, rule, at.now, zone)
+        return who(connection, rule, at.now, zone)
 
 
-def who(engine: Engine, rule: Rule, now: datetime, zone: str = "UTC") -> list[dict[str, object]]:
+def who(connection: Connection, rule: Rule, now: datetime, zone: str = "UTC") -> list[dict[str, object]]:
     """Who matches now: one dict a subject."""
-    with engine.connect() as connection:
-        return [dict(row) for row in connection.execute(matching(rule, now=now, zone=zone)).mappings()]
+    return [dict(row) for row in connection.execute(matching(rule, now=now, zone=zone)).mappings()]

@@ -126,22 +126,22 @@ def _case(values: tuple[str, str, str, bool]) -> object:
 
 
 @pytest.mark.parametrize(("conditions", "given", "holds"), [_case(c) for c in FACTS])
-def test_facts_of_a_customer(engine: Engine, conditions: str, given: str, holds: bool) -> None:
-    assert bool(matched(engine, rule_of(conditions), given)) is holds
+def test_facts_of_a_customer(database: Engine, conditions: str, given: str, holds: bool) -> None:
+    assert bool(matched(database, rule_of(conditions), given)) is holds
 
 
 @pytest.mark.parametrize(("conditions", "given", "holds"), [_case(c) for c in ORDERS])
-def test_facts_of_an_order(engine: Engine, conditions: str, given: str, holds: bool) -> None:
+def test_facts_of_an_order(database: Engine, conditions: str, given: str, holds: bool) -> None:
     rows = f"customer: {{country: DE, time_zone: Europe/Berlin}}\norder: {{{given}}}"
-    assert bool(matched(engine, rule_of(conditions, subject="order"), rows)) is holds
+    assert bool(matched(database, rule_of(conditions, subject="order"), rows)) is holds
 
 
 @pytest.mark.parametrize(("test", "given", "holds"), [_case(c) for c in RELATIONS])
-def test_relations_of_a_customer(engine: Engine, test: str, given: str, holds: bool) -> None:
-    assert bool(matched(engine, rule_of("a:\n  " + test), f"customer:\n  {given}")) is holds
+def test_relations_of_a_customer(database: Engine, test: str, given: str, holds: bool) -> None:
+    assert bool(matched(database, rule_of("a:\n  " + test), f"customer:\n  {given}")) is holds
 
 
 @pytest.mark.parametrize(("test", "given", "holds"), [_case(c) for c in RELATIONS])
-def test_an_exception_is_the_opposite(engine: Engine, test: str, given: str, holds: bool) -> None:
+def test_an_exception_is_the_opposite(database: Engine, test: str, given: str, holds: bool) -> None:
     rule = rule_of("known: {first_name: Ada}", more=f"unless:\n  a:\n    {test}")
-    assert bool(matched(engine, rule, f"customer:\n  {given}")) is not holds
+    assert bool(matched(database, rule, f"customer:\n  {given}")) is not holds
