@@ -5,6 +5,7 @@ never recorded becomes UNKNOWN; time alone never brings it back to the queue.
 """
 
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -215,12 +216,12 @@ def arm(
 
 
 def _held(claims: Sequence[Claim]) -> ColumnElement[bool]:
-    """Attempts that are still ours and not armed."""
-    return and_(
-        attempt.c.id.in_([c.attempt_id for c in claims]),
-        attempt.c.lease.in_({c.lease for c in claims}),
-        attempt.c.state == AttemptState.CLAIMED,
-    )
+    """Attempts that are still ours, each by its own lease, and not armed."""
+    by_lease: dict[str, list[int]] = defaultdict(list)
+    for c in claims:
+        by_lease[c.lease].append(c.attempt_id)
+    ours = [(attempt.c.lease == lease) & attempt.c.id.in_(keys) for lease, keys in by_lease.items()]
+    return and_(attempt.c.state == AttemptState.CLAIMED, or_(false(), *ours))
 
 
 def _set_fingerprints(connection: Connection, armed: Sequence[int], fingerprints: Mapping[int, str]) -> None:
