@@ -1,12 +1,14 @@
 """Known issues: files become rows, order lines become exposures, and only real change is told to the rules."""
 
-from collections.abc import Callable
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, func, insert, select
+from typer.testing import CliRunner
 
+from beforehand.cli import app as command_line
 from beforehand.ingest.issues import declare
 from beforehand.ingest.tree import MappingErrors
 from models import Change, Customer, Exposure, KnownIssue, Match, Order, OrderLine, Product
@@ -24,7 +26,6 @@ affects:
   products: [KIT-04]
   ordered_between: [2026-02-01, 2026-02-28]
 """
-Writer = Callable[..., Path]
 
 
 @pytest.fixture
@@ -229,3 +230,36 @@ def test_a_missing_folder_is_said_plainly(engine: Engine, tmp_path: Path) -> Non
 def test_the_shipped_issue_is_well_formed(engine: Engine) -> None:
     report = declare(engine, Path(__file__).resolve().parents[2] / "issues", NOW)
     assert (report.issues, report.new) == (1, 1)
+
+
+@pytest.fixture
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEFOREHAND_DATABASE_URL", f"sqlite:///{tmp_path}/cli.db")
+
+
+@pytest.mark.usefixtures("database")
+def test_the_command_prints_its_figures_as_json(folder: Path) -> None:
+    put(folder)
+    done = CliRunner().invoke(command_line, ["issues", str(folder), "--json"])
+    assert done.exit_code == 0
+    told = json.loads(done.stdout)
+    assert (told["issues"], told["new"], told["exposures_new"]) == (1, 1, 0)
+    assert "KIT-04" in told["notes"][0]
+
+
+@pytest.mark.usefixtures("database")
+def test_the_command_says_in_words_what_it_found(folder: Path) -> None:
+    put(folder)
+    done = CliRunner().invoke(command_line, ["issues", str(folder), "--now", "2026-03-10"])
+    assert done.exit_code == 0
+    assert f"1 known issues in {folder}: 1 new, 0 changed." in done.stdout
+    assert "Please look:" in done.stdout
+
+
+@pytest.mark.usefixtures("database")
+def test_the_command_leaves_with_2_where_a_file_is_wrong(folder: Path) -> None:
+    put(folder, KETTLE.replace("title:", "titel:"))
+    done = CliRunner().invoke(command_line, ["issues", str(folder)])
+    assert done.exit_code == 2
+    assert f"{folder}/kettle.yaml:2:1:" in done.stderr
+    assert "what was in force stays in force" in done.stderr

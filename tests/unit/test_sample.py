@@ -8,8 +8,10 @@ from zoneinfo import ZoneInfo
 import phonenumbers
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
 from beforehand import sample
+from beforehand.cli import app as command_line
 
 NOW = datetime(2026, 3, 10, 10, 0, tzinfo=UTC)
 TIMES = ["placed", "shipped", "delivered", "cancelled", "returned"]
@@ -178,3 +180,16 @@ def test_newcomers_and_consents(shop: Path) -> None:
     assert 0.7 < shares["marketing"] < 0.85
     assert 0.8 < shares["survey"] < 0.95
     assert consents.filter(pl.col("verdict") == "withdrawn").height > 100
+
+
+def test_the_command_writes_the_same_shop(tmp_path: Path) -> None:
+    sample.write(tmp_path / "direct", now=NOW, customers=100)
+    asked = ["sample", str(tmp_path / "asked"), "--now", NOW.isoformat(), "--customers", "100"]
+    assert CliRunner().invoke(command_line, asked).exit_code == 0
+    assert digest(tmp_path / "asked") == digest(tmp_path / "direct")
+
+
+def test_the_command_refuses_a_moment_without_a_zone(tmp_path: Path) -> None:
+    done = CliRunner().invoke(command_line, ["sample", str(tmp_path), "--now", "2026-03-10T10:00:00"])
+    assert done.exit_code == 2
+    assert "is not a moment with a zone; expected for example" in done.stderr
