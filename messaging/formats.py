@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -80,7 +80,8 @@ class Formats:
         if isinstance(value, str):
             value = datetime.fromisoformat(value) if len(value) > 10 else date.fromisoformat(value)
         if isinstance(value, datetime):
-            return value.astimezone(self.zone)
+            known: datetime = value if value.tzinfo else value.replace(tzinfo=UTC)  # our own moments are UTC
+            return known.astimezone(self.zone)
         if isinstance(value, date):
             return value
         raise TemplateRuntimeError(f"a {type(value).__name__} is no day and no moment")

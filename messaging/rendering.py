@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import BaseLoader, StrictUndefined, TemplateError, TemplateNotFound, TemplateSyntaxError
 from jinja2.exceptions import TemplateRuntimeError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import missing
 from markupsafe import Markup, escape
 
 from messaging.context import sample_context
@@ -245,11 +246,26 @@ def fall_back(language: str | None, default: str) -> list[str]:
     return list(dict.fromkeys([*tags, default.lower()]))
 
 
+class Unknown(StrictUndefined):
+    """A name that a template uses and nobody knows; any use of it fails, and says what is known instead."""
+
+    @property
+    def _undefined_message(self) -> str:
+        if self._undefined_hint:
+            return self._undefined_hint
+        if self._undefined_obj is missing:
+            return f"nobody knows the name '{self._undefined_name}' here"
+        if self._undefined_obj is None:
+            return f"what should have '{self._undefined_name}' may be missing here; ask for it with {{% if %}} first"
+        known = ", ".join(sorted(self._undefined_obj)) if isinstance(self._undefined_obj, Mapping) else ""
+        return f"'{self._undefined_name}' is unknown" + (f"; known are {known}" if known else "")
+
+
 def _environment(loader: BaseLoader, *, html: bool) -> ImmutableSandboxedEnvironment:
     environment = ImmutableSandboxedEnvironment(
         loader=loader,
         autoescape=html,
-        undefined=StrictUndefined,
+        undefined=Unknown,
         finalize=_present,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from messaging.context import sample_context
+from messaging.formats import FILTERS
 from messaging.rendering import Rendered, Templates
 from messaging.segments import count
 from models.vocabulary import Channel
@@ -235,3 +236,14 @@ def test_without_any_style_the_words_still_run_the_right_way() -> None:
     cells = [attributes for tag, attributes in Elements(html).found if tag == "td" and "class" in attributes]
     assert {cell["dir"] for cell in cells} == {"rtl"}
     assert {cell["align"] for cell in cells} == {"right"}
+
+
+def test_the_reference_lists_every_name_a_template_has() -> None:
+    page = (FOLDER.parents[1] / "docs" / "reference" / "templates.md").read_text(encoding="utf-8")
+    rows = {line.split("`")[1]: line for line in page.splitlines() if line.startswith("| `")}
+    for name, words in sample_context().items():
+        assert name in rows, name
+        hidden = {"id", "currency"} if name != "facts" else set()
+        assert not [word for word in words if word not in hidden and f"`{word}`" not in rows[name]], name
+    for name in (*FILTERS,):
+        assert name in rows, name
