@@ -83,8 +83,9 @@ def make_tickets(now: datetime, random: Random, purchases: list[Purchase]) -> li
 
 def is_stuck(purchase: Purchase, now: datetime) -> bool:
     """Whether the order lies in the failed depot: sent, promised for a day that is over, not there."""
-    late = purchase.promised_on < local(now, purchase.person).date()
-    return late and purchase.shipped_at is not None and purchase.delivered_at is None
+    if purchase.shipped_at is None or purchase.delivered_at is not None:
+        return False
+    return purchase.promised_on < local(now, purchase.person).date()
 
 
 def was_delivered(purchase: Purchase, before: datetime) -> bool:
@@ -111,7 +112,7 @@ def _ticket(purchase: Purchase, opened: datetime, closed: datetime | None, rando
 def make_surveys(now: datetime, random: Random, purchases: list[Purchase]) -> list[Row]:
     """Surveys after a delivery; about a dozen late deliveries were rated 1 or 2 in the last two days."""
     rows = []
-    sour = pick(purchases, random, max(6, len(purchases) // 1500), lambda p: p.was_late and _fresh(p, now))
+    sour = pick(purchases, random, max(6, len(purchases) // 1500), lambda p: _fresh(p, now) and p.was_late)
     for purchase in sour:
         answered = now - timedelta(hours=random.uniform(1, 40))
         rows.append(_survey(purchase, answered - timedelta(hours=3), answered, random.choice((1, 2))))

@@ -5,7 +5,7 @@ import gzip
 import io
 import json
 from collections.abc import Iterable
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 
 from beforehand.sample.contact import Row
@@ -14,14 +14,13 @@ MONEY = frozenset({"net", "shipping", "gross", "price", "unit_price", "amount"})
 """Columns that hold cents here and are written as 12.34."""
 
 
-def _shown(name: str, value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M:%S}"
-    if name in MONEY and isinstance(value, int):
+def _shown(name: str, value: object) -> object:
+    # None and days are written by the csv module as they should be
+    if type(value) is datetime:
+        return str(value)[:19]
+    if type(value) is int and name in MONEY:
         return f"{value // 100}.{value % 100:02}"
-    return value.isoformat() if isinstance(value, date) else str(value)
+    return value
 
 
 def write_csv(path: Path, rows: Iterable[Row]) -> None:
