@@ -1,7 +1,10 @@
 """What the documents say is so: links lead somewhere, dependencies are explained, the words are the code's words."""
 
+import ast
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -51,6 +54,31 @@ def test_each_direct_dependency_is_explained_and_no_other() -> None:
     assert explained("Runtime") == direct(project["dependencies"])
     assert explained("For development") == direct(project["optional-dependencies"]["dev"])
     assert explained("For the build") == direct(project["optional-dependencies"]["build"])
+
+
+def imported() -> set[str]:
+    """The distributions that our code and tests import, in normal form."""
+    ours = {"beforehand", "flows", "rules", "models", "messaging", "tests"}
+    found: set[str] = set()
+    for path in (path for package in ours for path in (ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                found.add(str(node.module).split(".")[0])
+    owners = packages_distributions()
+    return {name for top in found - ours - set(sys.stdlib_module_names) for name in owners.get(top, [top])}
+
+
+def test_what_we_import_is_a_direct_dependency_or_explained() -> None:
+    known = {
+        name.replace(".", "-")
+        for section in ("Runtime", "For development", "For the build", "They come with another")
+        for name in explained(section)
+    }
+    unknown = {re.sub(r"[-_.]+", "-", name).lower() for name in imported()} - known
+    # a namespace package lists everybody who puts something into it
+    assert {name for name in unknown if not name.startswith("ruamel")} == set()
 
 
 def test_every_decision_is_in_the_index_and_numbered_without_a_gap() -> None:
