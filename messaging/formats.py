@@ -70,8 +70,12 @@ class Formats:
         """An E.164 number in readable groups; anything else as it is."""
         return _grouped(str(value))
 
-    def plain(self, value: Any) -> str:
-        """The value itself: for codes, addresses, names and links."""
+    def code(self, value: Any) -> str:
+        """A code, an address or a link, as it is."""
+        return str(value)
+
+    def name(self, value: Any) -> str:
+        """A name or a text from elsewhere, as it is; one that runs right to left by itself needs no setting apart."""
         return str(value)
 
     def _local(self, value: Any) -> date:
@@ -135,9 +139,16 @@ def apart(shown: str) -> Markup:
 
     Gmail and Outlook drop ``<bdi>`` (caniemail.com, html-bdi), so the isolating characters go around it.
     """
-    rtl = any(bidirectional(char) in ("R", "AL") for char in shown)
-    tag = "<bdi>" if rtl else '<bdi dir="ltr">'
+    tag = "<bdi>" if _has_rtl(shown) else '<bdi dir="ltr">'
     return Markup(f"{ISOLATE}{tag}") + escape(shown) + Markup(f"</bdi>{END_ISOLATE}")  # noqa: S704  # our own tags
+
+
+def _has_rtl(text: str) -> bool:
+    return any(bidirectional(char) in ("R", "AL") for char in text)
+
+
+def _is_all_rtl(text: str) -> bool:
+    return _has_rtl(text) and not any(bidirectional(char) == "L" for char in text)
 
 
 def _filter(method: str) -> Callable[..., str]:
@@ -147,7 +158,7 @@ def _filter(method: str) -> Callable[..., str]:
             raise TemplateRuntimeError(f"there is no value to show here; ask for it with {{% if %}} before |{method}")
         formats: Formats = context["formats"]
         shown: str = getattr(formats, method)(value, *args)
-        if not formats.isolates:
+        if not formats.isolates or (method == "name" and _is_all_rtl(shown)):
             return shown
         if context.eval_ctx.autoescape:
             return apart(shown)
@@ -171,8 +182,8 @@ FILTERS: Mapping[str, Callable[..., str]] = {
     "moment": _filter("moment"),
     "number": _filter("number"),
     "phone": _filter("phone"),
-    "ltr": _filter("plain"),
-    "isolate": _filter("plain"),
+    "ltr": _filter("code"),
+    "isolate": _filter("name"),
     "first_sentence": first_sentence,
 }
 """The filters that templates have. ``ltr`` is for codes and links, ``isolate`` for names of people and things."""

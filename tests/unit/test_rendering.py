@@ -224,6 +224,12 @@ def test_arabic_sets_codes_numbers_and_links_apart(folder: Path) -> None:
     assert '<bdi dir="ltr">XXXXX-XXXXX-XXXXX-XXXXX</bdi>' in own
 
 
+def test_an_arabic_name_costs_no_isolates_and_a_latin_one_does(folder: Path) -> None:
+    text = "أهلا {{ customer.first_name|isolate }}."
+    assert "أهلا محمد." in sms(folder, text, language="ar", customer={"first_name": "محمد"})
+    assert "أهلا \u2068Maria\u2069." in sms(folder, text, language="ar")
+
+
 def test_a_code_copied_with_what_sets_it_apart_is_still_the_code(folder: Path) -> None:
     code = voucher_code(b"secret", "salt")
     said = sms(folder, "{{ voucher.code|ltr }}", language="ar", voucher={"code": code})

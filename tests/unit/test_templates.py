@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from messaging.context import sample_context
 from messaging.formats import FILTERS
@@ -87,6 +88,14 @@ def test_an_sms_is_one_segment_in_english_and_two_at_most_in_others(name: str, l
         assert (said.encoding, said.segments) == ("GSM-7", 1), said
     else:
         assert said.segments <= 2, said
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_issue_of_the_sample_shop_fits_too(language: str) -> None:
+    issue = YAML(typ="safe").load(FOLDER.parents[1] / "issues" / "kettle-rima.yaml")
+    said = filled("known-issue", SMS, language, issue=issue, order={"number": "W10173"}).text
+    assert {"en": "stop using", "ar": "التوقف", "zh": "停止使用"}[language] in said
+    assert count(said).segments <= (1 if language == "en" else 2), said
 
 
 @pytest.mark.parametrize(("name", "language"), TEXTS)
