@@ -3,17 +3,21 @@
 import json
 import re
 import tarfile
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from messaging.context import sample_context
 from messaging.formats import FILTERS
 from messaging.rendering import Rendered, Templates
 from messaging.segments import count
+from messaging.values import clean
 from models.vocabulary import Channel
 
 FOLDER = Path(__file__).resolve().parents[2] / "messaging" / "templates"
@@ -176,6 +180,24 @@ def test_hostile_values_change_no_email(name: str, language: str) -> None:
     assert "49" not in said.subject + said.text.replace("+44 20 7946", "")
     assert not {"\u202e", "\u2067"} & set(said.subject + said.text + said.html)
     assert len(said.text) < 8000
+
+
+@given(st.text(max_size=300))
+@settings(max_examples=60, deadline=None)
+def test_no_text_of_a_customer_breaks_a_message(text: str) -> None:
+    """Whatever stands in a field: it renders, and in the HTML it is that text, cleaned, and no element."""
+    values = {"product": {"name": text}, "order": {"number": text}, "customer": {"first_name": text}}
+    for language in ("en", "ar"):
+        said = filled("known-issue", EMAIL, language, **values)
+        plain = filled("known-issue", EMAIL, language)
+        assert [tag for tag, _ in Elements(said.html).found if tag not in ("bdi", "br")] == [
+            tag for tag, _ in Elements(plain.html).found if tag not in ("bdi", "br")
+        ]
+        shown = clean(text, 80)
+        assert shown in said.text
+        assert shown in unescape(said.html)
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", said.text + said.html)
+        assert len(said.subject.splitlines()) == 1
 
 
 class Elements(HTMLParser):
