@@ -23,10 +23,13 @@ MODIFIERS = (
     "strip",
     "case",
     "as",
+    "plus",
+    "minus",
     "if_bad",
     *READING,
 )
 KINDS = ("text", "number", "integer", "boolean", "time", "date", "money")
+UNITS = {"seconds": "s", "minutes": "m", "hours": "h", "days": "d", "weeks": "w", "months": "mo", "years": "y"}
 CASES = ("lower", "upper", "title")
 LISTS = ("in", "not_in", "between")
 NUMERIC = ("at_least", "at_most", "more_than", "less_than", "between")
@@ -126,6 +129,8 @@ def _modified(head: Value, node: Node, complaints: Complaints) -> Value:
         "strip": ("strip", lambda at: complaints.text(at, "strip")),
         "case": ("case", lambda at: complaints.choice(at, "case", CASES, "lower")),
         "as": ("kind", lambda at: complaints.choice(at, "as", KINDS, "text")),
+        "plus": ("plus", lambda at: _durations(at, complaints)),
+        "minus": ("minus", lambda at: _durations(at, complaints)),
         "if_bad": ("if_bad", lambda at: complaints.choice(at, "if_bad", ("reject", "empty"), "reject")),
     }
     said = {name: read(node.value[word]) for word, (name, read) in readers.items() if word in node.value}
@@ -136,6 +141,11 @@ def _modified(head: Value, node: Node, complaints: Complaints) -> Value:
 
 def _true(node: Node, kind: str, complaints: Complaints) -> bool:
     return complaints.choice(node, kind, ("true", "false"), "false") == "true"
+
+
+def _durations(node: Node, complaints: Complaints) -> tuple[tuple[str, Value], ...]:
+    complaints.only(node, "plus and minus", UNITS)
+    return tuple((unit, read_value(entry, complaints)) for unit, entry in node.items() if unit in UNITS)
 
 
 def _otherwise(node: Node, complaints: Complaints) -> Value:

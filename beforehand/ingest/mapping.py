@@ -2,12 +2,13 @@
 
 import codecs
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
-from beforehand.ingest.grammar import READING, read_reading, read_test, read_value
+from beforehand.ingest.grammar import AGGREGATES, READING, read_reading, read_test, read_value
 from beforehand.ingest.targets import TARGETS, Target
 from beforehand.ingest.tree import Complaints, MappingErrors, Node, read
-from beforehand.ingest.words import Join, Load, Mapping, Rows, Source, Test, Value, View
+from beforehand.ingest.words import Join, Load, Mapping, Rows, Source, Test, Value, View, all_values
 
 TOP = ("about", "data", "defaults", "sources", "views", "load")
 FORMATS = ("csv", "jsonl", "parquet", "fixed")
@@ -315,9 +316,26 @@ def _check_names(mapping: Mapping, complaints: Complaints) -> None:
     seen = list(mapping.sources)
     for view in mapping.views.values():
         _check_rows(view.rows, seen, complaints)
+        _check_values(view.rows, view.columns.values(), complaints)
         seen.append(view.name)
     for load in mapping.loads:
         _check_rows(load.rows, known, complaints)
+        _check_values(load.rows, all_values(load), complaints)
+
+
+def _check_values(rows: Rows, values: Iterable[Value], complaints: Complaints) -> None:
+    for value in values:
+        if value.op in AGGREGATES and not rows.group_by:
+            complaints.add(value.at, f"'{value.op}' needs 'group_by': it makes one value out of many rows")
+        for part in value.parts():
+            _check_inner(part, complaints)
+
+
+def _check_inner(value: Value, complaints: Complaints) -> None:
+    if value.op in AGGREGATES:
+        complaints.add(value.at, f"'{value.op}' must stand outermost; make a view with it, and calculate from the view")
+    for part in value.parts():
+        _check_inner(part, complaints)
 
 
 def _check_rows(rows: Rows, known: list[str], complaints: Complaints) -> None:

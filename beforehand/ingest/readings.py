@@ -14,6 +14,7 @@ ISO_TIMES = (
     "%Y-%m-%d %H:%M",
 )
 EPOCHS = {"epoch_seconds": 1_000_000, "epoch_milliseconds": 1_000, "epoch_microseconds": 1}
+WITH_MINUTES = ("%M", "%T", "%R", "%X", "%c", "%s", "%r")
 EARLIEST, LATEST = -2_208_988_800_000_000, 7_258_118_400_000_000
 """1900-01-01 and 2200-01-01 UTC in microseconds: what lies outside is a slip of the pen, not a date."""
 
@@ -25,7 +26,7 @@ def bad_format(form: str) -> str | None:
     if "%" not in form:
         return f"'{form}' is not a time format; expected for example '%d/%m/%Y %H:%M', 'iso' or {', '.join(EPOCHS)}"
     try:
-        pl.Series(["x"]).str.to_datetime(form, strict=False)
+        _parsed(pl.Series(["x"]), form)
     except pl.exceptions.PolarsError as wrong:
         return f"'{form}' is not a time format: {str(wrong).splitlines()[0]}"
     return None
@@ -50,6 +51,8 @@ def _has_time(form: str) -> bool:
 
 def _parsed(text: pl.Series, form: str) -> pl.Series:
     """Naive or UTC datetimes of the texts that have this form, null elsewhere."""
+    if _has_time(form) and not any(part in form for part in WITH_MINUTES):  # an hour alone is the full hour
+        text, form = text + ":00", form + ":%M"
     if _has_time(form):
         return text.str.to_datetime(form, time_unit="us", strict=False)
     return text.str.to_date(form, strict=False).cast(pl.Datetime("us"))

@@ -7,8 +7,8 @@ from pathlib import Path
 import polars as pl
 
 from beforehand.ingest.expressions import condition, text
-from beforehand.ingest.grammar import AGGREGATES, LINE
-from beforehand.ingest.readings import DECIMAL
+from beforehand.ingest.grammar import AGGREGATES, LINE, UNITS
+from beforehand.ingest.readings import DECIMAL, read_whole
 from beforehand.ingest.report import Rejects, TableReport
 from beforehand.ingest.spool import FILE, Progress, Spool
 from beforehand.ingest.typed import DTYPES, SOFT, read_typed
@@ -131,6 +131,11 @@ def _typed(rows: Rows, columns: list[Column], batch: pl.DataFrame, work: Work) -
         *(pl.col(name).alias(f"@g{at}") for at, name in enumerate(rows.group_by)),
         *(pl.col(name).alias(f"@s{at}") for at, (name, _) in enumerate(rows.sort)),
         *(text(column.value, work.reading).alias(f"={column.name}") for column in columns),
+        *(
+            text(by, work.reading).alias(f"+{column.name}{number}")
+            for column in columns
+            for number, (_, by, _) in enumerate(shifts(column.value))
+        ),
     )
     lost = pl.Series([False] * frame.height, dtype=pl.Boolean)
     made: list[pl.Series] = []
@@ -167,7 +172,31 @@ def _column(column: Column, frame: pl.DataFrame, work: Work) -> tuple[pl.Series,
         empty = raw.is_null() & ~refused
         said = "the key is empty" if column.name == "external_id" else f"{column.name} is empty"
         refused = refused | _refuse(empty, frame, f"={column.name}", source_column(column), said, work)
-    return _within(column, typed.values), refused
+    return _within(column, _shifted(column, typed.values, frame)), refused
+
+
+def shifts(value: Value) -> list[tuple[str, Value, str]]:
+    """The durations to add to a time or day: unit, how many, and the sign."""
+    return [
+        *((unit, by, "") for unit, by in value.plus),
+        *((unit, by, "-") for unit, by in value.minus),
+    ]
+
+
+def _shifted(column: Column, values: pl.Series, frame: pl.DataFrame) -> pl.Series:
+    """Add the durations; a row that does not say how much (or not in whole numbers) has no value."""
+    if column.kind not in ("time", "day", "date"):
+        return values
+    for number, (unit, _, sign) in enumerate(shifts(column.value)):
+        amount = read_whole(frame[f"+{column.name}{number}"], ".", "") * (-1 if sign else 1)
+        at = pl.from_epoch(values, time_unit="us") if column.kind == "time" else values.cast(pl.Datetime("us"))
+        by = pl.DataFrame({"at": at, "n": amount.fill_null(0)}).with_columns(
+            pl.format("{}" + UNITS[unit], "n").alias("by")
+        )
+        moved = by.select(pl.col("at").dt.offset_by(pl.col("by")))["at"]
+        moved = moved.set(amount.is_null(), None)
+        values = moved.dt.epoch("us") if column.kind == "time" else moved.cast(pl.Date)
+    return values
 
 
 def _over(column: Column, values: pl.Series) -> pl.Series | None:

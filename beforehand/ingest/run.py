@@ -18,7 +18,7 @@ from beforehand.ingest.rows import Column, Work, batches, make, used_columns
 from beforehand.ingest.spool import FILE, Progress, Spool, spool_source
 from beforehand.ingest.targets import TARGETS
 from beforehand.ingest.tree import MappingErrors, Problem, meant
-from beforehand.ingest.words import Load, Mapping, Reading, Rows, Value, View
+from beforehand.ingest.words import Load, Mapping, Reading, Rows, Value, View, all_values
 from beforehand.settings import Settings
 
 
@@ -170,6 +170,4 @@ def _uses(plan: Mapping) -> Iterator[tuple[Rows, list[Value]]]:
     for view in plan.views.values():
         yield view.rows, list(view.columns.values())
     for load in plan.loads:
-        values = [*load.fields.values(), *load.extra.values()]
-        values.extend(value for ways in load.links.values() for _, value in ways)
-        yield load.rows, [*values, *([load.key] if load.key else [])]
+        yield load.rows, all_values(load)

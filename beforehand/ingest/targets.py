@@ -10,6 +10,7 @@ from models import (
     Consent,
     Customer,
     Event,
+    KnownIssue,
     Order,
     OrderLine,
     Payment,
@@ -19,7 +20,7 @@ from models import (
     Ticket,
     Voucher,
 )
-from models.vocabulary import CallDirection, CallOutcome, Channel, ConsentVerdict, Purpose, TicketPriority
+from models.vocabulary import CallDirection, CallOutcome, Channel, ConsentVerdict, Purpose, Severity, TicketPriority
 
 
 @dataclass(frozen=True)
@@ -180,6 +181,18 @@ TARGETS: dict[str, Target] = {
                 **_times("issued_at", "valid_until", "redeemed_at"),
             },
             links={"customer": True},
+        ),
+        Target(
+            "issues",
+            "issue",
+            _table(KnownIssue),
+            {
+                "title": Field("text", required=True),
+                "severity": _words(Severity, required=True),
+                "advice": TEXT,
+                **_times("declared_at", "closed_at"),
+            },
+            events=("issue.declared", "issue.changed"),
         ),
         Target(
             "events",

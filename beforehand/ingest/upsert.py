@@ -20,6 +20,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     cast,
+    false,
     func,
     literal,
     or_,
@@ -198,13 +199,13 @@ def _write(
     new = {name: statement.excluded[name] for name in names}
     for name in filter(lambda name: _is_json(table, name), names):
         new[name] = _merged(connection, table.c[name], statement.excluded[name])
-    differs = or_(*(table.c[name].is_distinct_from(value) for name, value in new.items()))
-    if new:
+    differs = or_(false(), *(table.c[name].is_distinct_from(value) for name, value in new.items()))
+    if names:
         new["changed_at"] = statement.excluded.changed_at
         statement = statement.on_conflict_do_update(index_elements=["external_id"], set_=new, where=differs)
     else:
         statement = statement.on_conflict_do_nothing(index_elements=["external_id"])
-    outcome.changed = connection.execute(statement).rowcount - outcome.new
+    outcome.changed = _affected(connection, statement) - outcome.new
 
 
 def _append(connection: Connection, shape: Shape, rows: Select[Any], now: datetime, outcome: Outcome) -> None:
@@ -214,7 +215,11 @@ def _append(connection: Connection, shape: Shape, rows: Select[Any], now: dateti
     recorded = literal(now, UTCDateTime())
     source = rows.with_only_columns(*sent.values(), recorded).order_by(stage.c.n)
     statement = _insert(connection, shape.target.table).from_select([*sent, "recorded_at"], source)
-    outcome.new = connection.execute(statement.on_conflict_do_nothing()).rowcount
+    outcome.new = _affected(connection, statement.on_conflict_do_nothing())
+
+
+def _affected(connection: Connection, statement: Any) -> int:
+    return int(connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount)
 
 
 def _is_json(table: Table, name: str) -> bool:

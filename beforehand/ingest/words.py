@@ -66,7 +66,15 @@ class Value:
     case: str | None = None
     reading: Reading = field(default_factory=Reading)
     kind: str | None = None
+    plus: tuple[tuple[str, "Value"], ...] = ()
+    minus: tuple[tuple[str, "Value"], ...] = ()
     if_bad: str | None = None
+
+    def parts(self) -> Iterator["Value"]:
+        """The values this one is made of."""
+        yield from self.args
+        yield from (self.otherwise,) if self.otherwise else ()
+        yield from (value for _, value in (*self.plus, *self.minus))
 
     def columns(self) -> Iterator[tuple[str, Node]]:
         """Every column this value is made of, with the place that names it."""
@@ -74,7 +82,7 @@ class Value:
             yield self.text, self.at
         for name in expression_columns(self.text) if self.op == "expr" else ():
             yield name, self.at
-        for part in (*self.args, *((self.otherwise,) if self.otherwise else ())):
+        for part in self.parts():
             yield from part.columns()
         for name in self.when.columns() if self.when else ():
             yield name, self.at
@@ -169,3 +177,9 @@ class Mapping:
     loads: tuple[Load, ...]
     reading: Reading
     raw: Any = None
+
+
+def all_values(load: Load) -> list[Value]:
+    """Every value of a load: key, fields, links, extra."""
+    linked = [value for ways in load.links.values() for _, value in ways]
+    return [*load.fields.values(), *load.extra.values(), *linked, *([load.key] if load.key else [])]
