@@ -59,3 +59,6 @@ document.addEventListener("click", async (event) => {
 });
 
 setTimeout(look, 1500);
+
+// The chosen one may be far down the list.
+document.querySelector(".row[aria-current]")?.scrollIntoView({block: "nearest"});
