@@ -15,8 +15,7 @@ from models.database import writing
 from models.types import UTCDateTime
 
 CHANGE, EXPOSURE, ISSUE, MATCH, ORDER, LINE, PRODUCT = (
-    cast(Table, vars(model)["__table__"])
-    for model in (Change, Exposure, KnownIssue, Match, Order, OrderLine, Product)
+    cast(Table, vars(model)["__table__"]) for model in (Change, Exposure, KnownIssue, Match, Order, OrderLine, Product)
 )
 GOODS = {"products": PRODUCT.c.external_id, "category": PRODUCT.c.category, "supplier": PRODUCT.c.supplier}
 WINDOWS = {"ordered_between": ORDER.c.placed_at, "delivered_between": ORDER.c.delivered_at}
