@@ -119,11 +119,13 @@ PRODUCT = _one("product", "product", "the product")
 
 def subjects() -> dict[str, Subject]:
     """All subjects by name, as shipped; ``rules.attributes`` adds the operator's own facts."""
-    return {subject.name: subject for subject in (*_people(), *_trade(), *_contact(), *_ours())}
+    people, trade = (_customer,), (_order, _line, _product, _subscription, _payment, _voucher)
+    contact, ours = (_call, _ticket, _survey, _event), (_issue, _exposure, _message)
+    return {subject.name: subject for subject in (make() for make in (*people, *trade, *contact, *ours))}
 
 
-def _people() -> tuple[Subject, ...]:
-    customer = Subject(
+def _customer() -> Subject:
+    return Subject(
         "customer",
         "customer",
         "a person we may reach",
@@ -157,11 +159,10 @@ def _people() -> tuple[Subject, ...]:
         for_each=True,
         events=("customer.updated",),
     )
-    return (customer,)
 
 
-def _trade() -> tuple[Subject, ...]:
-    order = Subject(
+def _order() -> Subject:
+    return Subject(
         "order",
         "orders",
         "an order",
@@ -192,7 +193,10 @@ def _trade() -> tuple[Subject, ...]:
         for_each=True,
         events=("order.updated", "order.placed", "order.shipped", "order.delivered", "order.cancelled"),
     )
-    line = Subject(
+
+
+def _line() -> Subject:
+    return Subject(
         "line",
         "order_line",
         "one line of an order",
@@ -207,7 +211,10 @@ def _trade() -> tuple[Subject, ...]:
         ),
         _relations(ORDER, PRODUCT),
     )
-    product = Subject(
+
+
+def _product() -> Subject:
+    return Subject(
         "product",
         "product",
         "something we sell",
@@ -219,7 +226,10 @@ def _trade() -> tuple[Subject, ...]:
             _text("supplier", "who makes or supplies it"),
         ),
     )
-    subscription = Subject(
+
+
+def _subscription() -> Subject:
+    return Subject(
         "subscription",
         "subscription",
         "a running agreement",
@@ -239,7 +249,10 @@ def _trade() -> tuple[Subject, ...]:
         for_each=True,
         events=("subscription.updated",),
     )
-    payment = Subject(
+
+
+def _payment() -> Subject:
+    return Subject(
         "payment",
         "payment",
         "money that came, or should have come",
@@ -256,7 +269,10 @@ def _trade() -> tuple[Subject, ...]:
         ),
         _relations(CUSTOMER, ORDER),
     )
-    voucher = Subject(
+
+
+def _voucher() -> Subject:
+    return Subject(
         "voucher",
         "voucher",
         "a voucher we gave",
@@ -272,11 +288,10 @@ def _trade() -> tuple[Subject, ...]:
         ),
         _relations(CUSTOMER),
     )
-    return order, line, product, subscription, payment, voucher
 
 
-def _contact() -> tuple[Subject, ...]:
-    call = Subject(
+def _call() -> Subject:
+    return Subject(
         "call",
         "call",
         "a phone call, either way",
@@ -297,7 +312,10 @@ def _contact() -> tuple[Subject, ...]:
         for_each=True,
         events=("call.ended", "call.updated"),
     )
-    ticket = Subject(
+
+
+def _ticket() -> Subject:
+    return Subject(
         "ticket",
         "ticket",
         "a support contact",
@@ -319,7 +337,10 @@ def _contact() -> tuple[Subject, ...]:
         for_each=True,
         events=("ticket.opened", "ticket.closed", "ticket.updated"),
     )
-    survey = Subject(
+
+
+def _survey() -> Subject:
+    return Subject(
         "survey",
         "survey",
         "a question put to a customer, and the answer",
@@ -335,7 +356,10 @@ def _contact() -> tuple[Subject, ...]:
         _relations(CUSTOMER, ORDER, _one("ticket", "ticket", "the contact it is about")),
         events=("survey.answered", "survey.updated"),
     )
-    event = Subject(
+
+
+def _event() -> Subject:
+    return Subject(
         "event",
         "event",
         "anything else that happened",
@@ -345,11 +369,10 @@ def _contact() -> tuple[Subject, ...]:
         for_each=True,
         events=("event.happened", "event.updated"),
     )
-    return call, ticket, survey, event
 
 
-def _ours() -> tuple[Subject, ...]:
-    issue = Subject(
+def _issue() -> Subject:
+    return Subject(
         "issue",
         "known_issue",
         "a fault that staff declared",
@@ -363,7 +386,10 @@ def _ours() -> tuple[Subject, ...]:
         ),
         events=("issue.declared", "issue.changed"),
     )
-    exposure = Subject(
+
+
+def _exposure() -> Subject:
+    return Subject(
         "exposure",
         "exposure",
         "a customer's order line touched by a known issue",
@@ -379,7 +405,10 @@ def _ours() -> tuple[Subject, ...]:
         for_each=True,
         events=("exposure.updated",),
     )
-    message = Subject(
+
+
+def _message() -> Subject:
+    return Subject(
         "message",
         "message",
         "something we sent or mean to send",
@@ -395,4 +424,3 @@ def _ours() -> tuple[Subject, ...]:
         ),
         _relations(CUSTOMER),
     )
-    return issue, exposure, message
