@@ -176,6 +176,13 @@ def first_sentence(text: str) -> str:
     return found.group() if found else text
 
 
+def called(customer: Mapping[str, Any]) -> str:
+    """How a person is called: by the first name; by family name and first name where both are Chinese characters."""
+    first, last = customer["first_name"] or "", customer["last_name"] or ""
+    chinese = all("\u4e00" <= char <= "\u9fff" for char in first + last)
+    return str(last + first) if chinese else str(first)
+
+
 FILTERS: Mapping[str, Callable[..., str]] = {
     "money": _filter("money"),
     "day": _filter("day"),
@@ -185,5 +192,6 @@ FILTERS: Mapping[str, Callable[..., str]] = {
     "ltr": _filter("code"),
     "isolate": _filter("name"),
     "first_sentence": first_sentence,
+    "called": called,
 }
 """The filters that templates have. ``ltr`` is for codes and links, ``isolate`` for names of people and things."""

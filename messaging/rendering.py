@@ -195,7 +195,9 @@ class Templates:
         footer = self._fill(self._text, self.find_layout("footer", written), frame)
         return {
             **frame["page"],
-            "subject": clean(parts["subject"], SUBJECT_LIMIT),
+            "subject": clean(
+                parts["subject"], SUBJECT_LIMIT
+            ),  # invisible isolates would look like spam to mail filters
             "preheader": _one_line(parts["preheader"]),
             "text": _paragraphs(parts["text"]),
             "footer": _paragraphs(footer),

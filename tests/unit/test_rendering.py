@@ -272,6 +272,13 @@ def test_a_name_that_is_no_name_is_not_greeted_with(folder: Path) -> None:
         assert f"Hello {name}." in sms(folder, text, customer={"first_name": name}), name
 
 
+def test_people_are_called_as_their_language_does(folder: Path) -> None:
+    text = "{{ customer|called }}，您好"
+    assert "】王小明，您好" in sms(folder, text, language="zh", customer={"first_name": "小明", "last_name": "王"})
+    assert "】小明，您好" in sms(folder, text, language="zh", customer={"first_name": "小明", "last_name": None})
+    assert "】Maria，您好" in sms(folder, text, language="zh")
+
+
 def test_header_injection_is_impossible(folder: Path) -> None:
     write(folder, "t/email.en.txt", "Subject: About {{ product.name }}\n\nHi")
     evil = "Kettle\r\nBcc: all@example.com\u2028X-Evil: 1\x00"

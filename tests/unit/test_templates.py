@@ -3,6 +3,7 @@
 import json
 import re
 import tarfile
+from datetime import UTC, datetime
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -85,9 +86,9 @@ def test_it_says_who_we_are_and_never_none(name: str, channel: Channel, language
 
 @pytest.mark.parametrize(("name", "language"), TEXTS)
 def test_an_sms_is_one_segment_in_english_and_two_at_most_in_others(name: str, language: str) -> None:
-    order = {"number": "W100173"}
-    customer = {"first_name": {"en": "Alexandra", "ar": "عبد الرحمن", "zh": "王小明"}[language]}
-    said = count(filled(name, SMS, language, order=order, customer=customer).text)
+    customer = {"first_name": {"en": "Christopher", "ar": "عبد الرحمن", "zh": "小明"}[language], "last_name": "王"}
+    voucher = {"valid_until": datetime(2026, 9, 28, tzinfo=UTC)}
+    said = count(filled(name, SMS, language, order={"number": "W100173"}, customer=customer, voucher=voucher).text)
     if language == "en":
         assert (said.encoding, said.segments) == ("GSM-7", 1), said
     else:
@@ -97,7 +98,7 @@ def test_an_sms_is_one_segment_in_english_and_two_at_most_in_others(name: str, l
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_issue_of_the_sample_shop_fits_too(language: str) -> None:
     issue = YAML(typ="safe").load(FOLDER.parents[1] / "issues" / "kettle-rima.yaml")
-    said = filled("known-issue", SMS, language, issue=issue, order={"number": "W10173"}).text
+    said = filled("known-issue", SMS, language, issue=issue, order={"number": "W100173"}).text
     assert {"en": "stop using", "ar": "التوقف", "zh": "停止使用"}[language] in said
     assert count(said).segments <= (1 if language == "en" else 2), said
 
