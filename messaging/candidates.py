@@ -114,6 +114,10 @@ guest = _temporary("guest", Column("address", String(320), primary_key=True))
 
 def fresh(connection: Connection) -> None:
     """Make the temporary tables, empty. Must be called inside a transaction."""
+    if connection.dialect.name == "postgresql":
+        # Many middling statements: compiling each costs more than it saves, and hashes should stay in memory.
+        connection.execute(text("SET LOCAL jit = off"))
+        connection.execute(text("SET LOCAL work_mem = '64MB'"))
     schema = "temp" if connection.dialect.name == "sqlite" else "pg_temp"
     for table in TEMP.sorted_tables:
         connection.execute(text(f"DROP TABLE IF EXISTS {schema}.{table.name}"))
@@ -141,12 +145,13 @@ def fill_from_subjects(connection: Connection, matching: Select[Any], *, now: da
             found.c.customer_id,
             found.c.facts,
             literal(now, UTCDateTime()),
+            literal(now, UTCDateTime()),
             *_of_customer(),
         )
         .select_from(found.outerjoin(customer, customer.c.id == found.c.customer_id))
         .order_by(found.c.subject_id)
     )
-    names = ["subject_id", "customer_id", "facts", "matched_at", *_customer_columns()]
+    names = ["subject_id", "customer_id", "facts", "matched_at", "due_at", *_customer_columns()]
     return _fill(connection, names, source, zone)
 
 
@@ -157,13 +162,14 @@ def fill_from_matches(connection: Connection, chosen: ColumnElement[bool], *, no
     """
     since = func.coalesce(match.c.due_at, literal(now, UTCDateTime()), type_=UTCDateTime())
     source = (
-        select(match.c.subject_id, match.c.customer_id, match.c.facts, since, match.c.occasion, match.c.id)
+        select(match.c.subject_id, match.c.customer_id, match.c.facts, since, literal(now, UTCDateTime()))
+        .add_columns(match.c.occasion, match.c.id)
         .add_columns(*_of_customer())
         .select_from(match.outerjoin(customer, customer.c.id == match.c.customer_id))
         .where(chosen)
         .order_by(match.c.id)
     )
-    names = ["subject_id", "customer_id", "facts", "matched_at", "occasion", "match_id", *_customer_columns()]
+    names = ["subject_id", "customer_id", "facts", "matched_at", "due_at", "occasion", "match_id", *_customer_columns()]
     return _fill(connection, names, source, zone)
 
 

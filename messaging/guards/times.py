@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from dateutil.relativedelta import relativedelta
-from sqlalchemy import BigInteger, ColumnElement, Connection, func, insert, literal, or_, select, update
+from sqlalchemy import BigInteger, ColumnElement, Connection, and_, func, insert, literal, or_, select, update
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement, GenericFunction
@@ -64,10 +64,10 @@ def quiet_hours(connection: Connection, case_: Case) -> None:
 
     Withholds nothing: the row waits for the morning, and send-by decides whether that is too late.
     """
-    connection.execute(update(candidate).values(due_at=case_.now))
     if case_.run.send is None or case_.policy.quiet_hours(case_.terms.purpose) == NEVER_QUIET:
         return
-    held: list[ColumnElement[bool]] = [open_for_decision(), local_time.c.zone == candidate.c.zone]
+    here = and_(local_time.c.zone == candidate.c.zone, local_time.c.free_at > case_.now)
+    held: list[ColumnElement[bool]] = [open_for_decision(), here]
     if case_.terms.purpose is Purpose.SERVICE:
         held.append(or_(candidate.c.channel.is_(None), candidate.c.channel != Channel.EMAIL.value))
     connection.execute(update(candidate).where(*held).values(due_at=local_time.c.free_at))
