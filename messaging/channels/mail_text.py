@@ -66,13 +66,13 @@ def compose(envelope: Envelope, sender: str, sender_name: str, now: datetime) ->
     mail["Date"] = format_datetime(now)
     mail["Message-ID"] = message_id(envelope.reference, sender)
     mail["Auto-Submitted"] = "auto-generated"
-    mail["Content-Language"] = clean(envelope.language)
     for name, value in envelope.headers.items():
         if HEADER_NAME.fullmatch(name) and name.lower() not in OURS:
             mail[name] = clean(value)
     mail.set_content(_lines(envelope.text))
     if envelope.html:
         mail.add_alternative(_lines(envelope.html), subtype="html")
+    mail["Content-Language"] = clean(envelope.language)  # last: setting the content clears what begins with Content-
     content = mail.as_bytes()
     _nothing_smuggled(content, envelope)
     return content

@@ -15,6 +15,7 @@ from messaging.channels.twilio_client import Account
 from messaging.claims import Claim, attempt, message
 from messaging.dispatch import DispatchReport, Plan, dispatch
 from messaging.policy import Policy
+from models.commerce import Order
 from models.customer import Customer
 from models.database import reading, writing
 from models.delivery import Match
@@ -42,20 +43,32 @@ def plan_messages(engine: Engine, count: int, **columns: Any) -> list[int]:
             for n in numbers
         ]
         customers = connection.execute(
-            insert(Customer).returning(Customer.id, sort_by_parameter_order=True), people  # type: ignore[call-overload]
+            insert(Customer).returning(Customer.id, sort_by_parameter_order=True),
+            people,  # type: ignore[call-overload]
         ).scalars()
         keys = list(customers)
-        rule = columns.get("rule_id", "late-order")
-        matches = [
+        orders = [
             {
-                "rule_id": rule, "version": "v1", "occasion": f"order/{n}", "subject": "order", "subject_id": n,
-                "customer_id": key, "matched_at": NOW, "seen_at": NOW, "state": "open", "next_step": 0,
+                "external_id": f"o{n}", "number": f"{1000 + n}", "changed_at": NOW, "customer_id": key,
+                "placed_at": NOW - timedelta(days=9), "promised_on": (NOW - timedelta(days=1)).date(),
             }
             for n, key in zip(numbers, keys, strict=True)
         ]  # fmt: skip
+        order_ids = list(
+            connection.execute(insert(Order).returning(Order.id, sort_by_parameter_order=True), orders).scalars()  # type: ignore[call-overload]
+        )
+        rule = columns.get("rule_id", "late-order")
+        matches = [
+            {
+                "rule_id": rule, "version": "v1", "occasion": f"order/{n}", "subject": "order", "subject_id": order,
+                "customer_id": key, "matched_at": NOW, "seen_at": NOW, "state": "open", "next_step": 0,
+            }
+            for n, key, order in zip(numbers, keys, order_ids, strict=True)
+        ]  # fmt: skip
         match_ids = list(
             connection.execute(
-                insert(Match).returning(Match.id, sort_by_parameter_order=True), matches  # type: ignore[call-overload]
+                insert(Match).returning(Match.id, sort_by_parameter_order=True),
+                matches,  # type: ignore[call-overload]
             ).scalars()
         )
         rows = [
@@ -69,9 +82,7 @@ def plan_messages(engine: Engine, count: int, **columns: Any) -> list[int]:
             | columns
             for n, key, match_id in zip(numbers, keys, match_ids, strict=True)
         ]  # fmt: skip
-        made = connection.execute(
-            insert(message).returning(message.c.id, sort_by_parameter_order=True), rows
-        )
+        made = connection.execute(insert(message).returning(message.c.id, sort_by_parameter_order=True), rows)
         return list(made.scalars())
 
 
@@ -110,9 +121,7 @@ def ways(room: PostRoom, *, timeout: float = 2.0, clock: Callable[[], datetime] 
     return build(Providers(account, mail, clock))
 
 
-def send_due(
-    engine: Engine, channels: dict[Channel, Way], now: datetime = NOW, **plan: Any
-) -> DispatchReport:
+def send_due(engine: Engine, channels: dict[Channel, Way], now: datetime = NOW, **plan: Any) -> DispatchReport:
     """Dispatch all that is due at ``now``."""
     return dispatch(engine, lambda: now, channels, envelopes, Plan(**({"policy": POLICY} | plan)))
 
