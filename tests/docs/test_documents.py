@@ -6,9 +6,11 @@ import sys
 import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
+from beforehand.ingest.issue_files import read_issues
 from models.vocabulary import Channel, Purpose
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,3 +111,31 @@ def test_the_targets_and_commands_that_contributing_names_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"`?make ([a-z]+)", (ROOT / "CONTRIBUTING.md").read_text()):
         assert re.search(rf"^{target}:", makefile, re.M), target
+
+
+def linked(page: Path) -> set[Path]:
+    """The pages that a page links to."""
+    targets = re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
+    return {(page.parent / target).resolve() for target in targets if ":" not in target}
+
+
+def test_every_page_can_be_reached_from_the_index() -> None:
+    seen: set[Path] = set()
+    ahead = {ROOT / "docs/README.md"}
+    while ahead:
+        page = ahead.pop()
+        seen.add(page)
+        if page.is_file():
+            ahead |= {found for found in linked(page) if found.suffix == ".md"} - seen
+    pages = set((ROOT / "docs").rglob("*.md"))
+    assert {str(page.relative_to(ROOT)) for page in pages - seen} == set(), "link it from docs/README.md"
+
+
+def test_the_known_issue_in_the_how_to_is_well_formed(tmp_path: Path) -> None:
+    text = (ROOT / "docs/how-to/declare-a-known-issue.md").read_text(encoding="utf-8")
+    block = re.search(r"```yaml\n(.+?)```", text, re.S)
+    assert block
+    (tmp_path / "kettle-rima.yaml").write_text(dedent(block[1]), encoding="utf-8")
+    (issue,) = read_issues(tmp_path)
+    assert issue.severity == "high"
+    assert set(issue.texts) == {"ar"}
