@@ -4,6 +4,7 @@ Each channel drains on its own, so that a slow one holds up nobody. Any number o
 """
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 from messaging.channels.base import Channel as Way
 from messaging.channels.base import Envelope, Outcome
@@ -19,9 +21,12 @@ from messaging.outbox import Stops, arm, claim, fail, give_back
 from messaging.policy import Policy
 from messaging.recording import DEADLINE, record_all
 from models.database import writing
-from models.vocabulary import Channel, OutcomeClass, Reason
+from models.vocabulary import Channel, MessageState, OutcomeClass, Reason
 
 _log = logging.getLogger(__name__)
+
+RECORD_WAITS = (0.2, 1.0, 3.0)
+"""Seconds between tries to record a result while the database does not answer."""
 
 Clock = Callable[[], datetime]
 EnvelopeOf = Callable[[Sequence[Claim]], Mapping[int, Envelope | Reason]]
@@ -148,9 +153,19 @@ class _Drain:
         self.plan.at("armed")
         results = list(pool.map(lambda c: (c, self._try(c, envelopes[c.attempt_id])), armed))
         self.plan.at("sent")
-        record_all(self.engine, results, self.clock())
+        moved = self._record(results)
         self.plan.at("recorded")
-        return _count(self.way.name, results)
+        return _count(self.way.name, results, moved)
+
+    def _record(self, results: Sequence[tuple[Claim, Outcome]]) -> Counter[MessageState]:
+        """Commit results; what is known of a send must not be lost to a database that is away for a moment."""
+        for wait in RECORD_WAITS:
+            try:
+                return record_all(self.engine, results, self.clock())
+            except DBAPIError as wrong:
+                _log.warning("results could not be recorded yet: %s", type(wrong.orig).__name__)
+                time.sleep(wait)
+        return record_all(self.engine, results, self.clock())
 
     def _try(self, claim: Claim, envelope: Envelope) -> Outcome:
         """Look at the deadline once more, then try. A process that slept since it armed must not send."""
@@ -193,15 +208,17 @@ class _Drain:
                 yield c.message_id, Reason.TEMPLATE_FAILED
 
 
-def _count(name: Channel, results: Sequence[tuple[Claim, Outcome]]) -> DispatchReport:
-    kinds = Counter(outcome.kind for _, outcome in results)
-    sent = kinds[OutcomeClass.ACCEPTED]
+def _count(
+    name: Channel, results: Sequence[tuple[Claim, Outcome]], moved: Mapping[MessageState, int]
+) -> DispatchReport:
+    sent, late = moved.get(MessageState.ACCEPTED, 0), moved.get(MessageState.EXPIRED, 0)
     stops = [outcome.code for _, outcome in results if outcome.stops]
     return DispatchReport(
         sent=sent,
-        failed=kinds[OutcomeClass.REFUSED],
-        unknown=kinds[OutcomeClass.UNKNOWN],
-        retry=kinds[OutcomeClass.NOT_ACCEPTED],
+        failed=moved.get(MessageState.FAILED, 0),
+        unknown=moved.get(MessageState.UNKNOWN, 0),
+        retry=moved.get(MessageState.QUEUED, 0),
+        withheld={Reason.TOO_LATE: late} if late else {},
         by_channel={name: sent} if sent else {},
         stopped={name: stops[0]} if stops else {},
     )

@@ -1,6 +1,7 @@
 """The result transaction: what a try led to, with its evidence, the message's next state, and what the house learns."""
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -53,18 +54,22 @@ def record(engine: Engine, claim: Claim, outcome: Outcome, now: datetime) -> Non
     record_all(engine, [(claim, outcome)], now)
 
 
-def record_all(engine: Engine, results: Sequence[tuple[Claim, Outcome]], now: datetime) -> None:
-    """Commit what armed tries led to: attempts, evidence, messages, suppressions and rests, in one transaction."""
+def record_all(engine: Engine, results: Sequence[tuple[Claim, Outcome]], now: datetime) -> Counter[MessageState]:
+    """Commit what armed tries led to: attempts, evidence, messages, suppressions and rests, in one transaction.
+
+    Returns how many messages went to which state.
+    """
     if not results:
-        return
+        return Counter()
     with writing(engine) as connection:
         standing = _standing(connection, results)
         known = _unbound(connection, [pair for pair in results if pair[0].attempt_id in standing])
         _write_attempts(connection, known, now)
-        _write_messages(connection, known, standing, now)
+        moved = _write_messages(connection, known, standing, now)
         _write_evidence(connection, results, now)
         _suppress(connection, results, now)
         _rest(connection, results, now)
+    return moved
 
 
 def next_state(claim: Claim, outcome: Outcome, at: Standing, now: datetime) -> Next | None:
@@ -149,7 +154,7 @@ def _write_messages(
     known: list[tuple[Claim, Outcome, str | None]],
     standing: Mapping[int, Standing],
     now: datetime,
-) -> None:
+) -> Counter[MessageState]:
     rows = []
     for claim, outcome, _ in known:
         at = standing[claim.attempt_id]
@@ -157,7 +162,7 @@ def _write_messages(
         if goes:
             rows.append(_message_row(claim.message_id, at, goes, now))
     if not rows:
-        return
+        return Counter()
     m = message.c
     change = (
         update(message)
@@ -171,6 +176,7 @@ def _write_messages(
         )
     )
     connection.execute(change, rows)
+    return Counter(MessageState(row["goes"]) for row in rows)
 
 
 def _message_row(key: int, at: Standing, goes: Next, now: datetime) -> dict[str, Any]:

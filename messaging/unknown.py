@@ -174,6 +174,8 @@ def _unbound(connection: Connection, seen: Sequence[Sighting]) -> list[Sighting]
 
 def _apply(connection: Connection, unknown: Unknown, decision: Decision, now: datetime) -> bool:
     m = message.c
+    # attempts before messages, as in every other transaction here, so that nobody waits in a circle
+    connection.execute(select(attempt.c.id).where(attempt.c.id == unknown.attempt_id).with_for_update())
     change: dict[str, Any] = {"state": decision.state, "reason": decision.reason}
     if decision.state is MessageState.ACCEPTED:
         change |= {"accepted_at": now}

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, event, func, select
+from sqlalchemy.exc import OperationalError
 
 from beforehand.web.postroom.faults import Fault
 from beforehand.web.postroom.server import PostRoom
@@ -274,3 +275,18 @@ def test_each_attempt_has_its_evidence(engine: Engine, room: PostRoom) -> None:
     assert sorted(counts) == [(a.id, 1) for a in attempts_of(engine)]
     assert {a.provider for a in attempts_of(engine)} == {"twilio"}
     assert {a.provider_id for a in attempts_of(engine)} == {entry.sid for entry in room.ledger.entries}
+
+
+def test_a_database_that_is_away_for_a_moment_costs_no_result(engine: Engine, room: PostRoom) -> None:
+    plan_messages(engine, 1)
+    broken = []
+
+    def away(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        if statement.startswith("UPDATE attempt SET") and "provider_id" in statement and not broken:
+            broken.append(statement)
+            raise OperationalError(statement, None, Exception("the server went away"))
+
+    event.listen(engine, "before_cursor_execute", away)
+    assert send_due(engine, ways(room)).sent == 1
+    assert broken
+    assert (states(engine), len(room.ledger.entries)) == ({"accepted": 1}, 1)
