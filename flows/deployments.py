@@ -101,7 +101,7 @@ def _for_rule(terms: Terms, hands: Hands) -> Wanted:
         entrypoint="flows.evaluate.evaluate_rule",
         name=terms.rule_id,
         description=rule_description(terms, hands),
-        tags=[OURS, *rule_tags(terms)],
+        tags=[*rule_tags(terms), OURS],
         parameters={"rule_id": terms.rule_id},
         crons=terms.cron,
         zone=hands.time_zone,

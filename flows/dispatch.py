@@ -29,6 +29,6 @@ async def dispatch_due() -> State:
     """Send everything that may go now."""
     hands = held()
     sent = await plainly("dispatch", send_what_is_due(hands))
-    where = f"Messages: [post room]({hands.post_room})" if hands.post_room else "Messages that were due."
+    where = f"Messages: [{hands.post_room}]({hands.post_room})" if hands.post_room else "Messages that were due."
     await acreate_table_artifact(sent.rows(), key="dispatch", description=where)
     return Completed(message=f"{sent.sent:,} sent, {sent.failed:,} failed, {sent.unknown:,} unknown")

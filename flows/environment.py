@@ -6,6 +6,8 @@ from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
 POOL = "beforehand"
+PARENT = "BEFOREHAND_PARENT"
+"""The variable that tells the server which process it belongs to."""
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "ftp_proxy")
 
 

@@ -34,14 +34,15 @@ async def evaluate_rule(rule_id: str) -> State:
 
 async def _pass(run: FlowRun, terms: Terms, hands: Hands) -> State:
     slot = plain(run.expected_start_time) if run.expected_start_time else None
-    work = asyncio.to_thread(hands.run_rule, terms.rule_id, hands.clock(), slot)
-    figures = await plainly(terms.rule_id, work)
+    now = hands.clock()
+    figures = await plainly(terms.rule_id, asyncio.to_thread(hands.run_rule, terms.rule_id, now, slot))
     name = run_name(terms.rule_id, figures)
     await _rename(run, name)
-    sent = await plainly(terms.rule_id, send_what_is_due(hands))
-    rows = pass_rows(figures, sent)
+    await plainly(terms.rule_id, send_what_is_due(hands))
+    became = await plainly(terms.rule_id, asyncio.to_thread(hands.became, terms.rule_id, now))
+    rows = pass_rows(figures, became)
     await acreate_table_artifact(rows, key=terms.rule_id, description=rule_description(terms, hands))
-    return Completed(message=f"{name}, {figures.planned:,} planned, {sent.sent:,} sent")
+    return Completed(message=f"{name}, {figures.planned:,} planned, {became.sent:,} sent")
 
 
 async def lateness(run: FlowRun, terms: Terms, hands: Hands) -> timedelta | None:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from beforehand import ingest, passes
 from beforehand.dispatching import dispatch_due
+from beforehand.passes.outcome import Outcome, what_became
 from beforehand.wiring import App, bootstrap
 from models.terms import Terms
 from models.vocabulary import Reason
@@ -80,6 +81,7 @@ class Hands:
     """The functions behind the flows and the heartbeat.
 
     ``rules`` gives the terms of the rules in force by id; ``run_rule(rule_id, now, slot)`` is one pass;
+    ``became(rule_id, since)`` tells what became of the messages that it planned since then;
     ``dispatch()`` sends one batch of what may go now; ``ingest(mapping_file)`` reads sources and counts by source.
     """
 
@@ -90,6 +92,7 @@ class Hands:
     rules: Callable[[], Mapping[str, Terms]]
     run_rule: Callable[[str, datetime, datetime | None], PassFigures]
     dispatch: Callable[[], SendFigures]
+    became: Callable[[str, datetime], Outcome]
     ingest: Callable[[Path], Mapping[str, Mapping[str, int]]]
 
 
@@ -106,6 +109,7 @@ def of_app(app: App, *, post_room: str = "", stopping: Callable[[], bool] = lamb
         rules=lambda: {rule_id: rule.terms for rule_id, rule in passes.rules_of(app).rules.items()},
         run_rule=lambda rule_id, now, slot: passes.run_rule(app, rule_id, now, slot=slot),
         dispatch=lambda: dispatch_due(app, stopping=stopping),
+        became=lambda rule_id, since: what_became(app.engine, rule_id, since),
         ingest=lambda mapping: ingest_counts(app, mapping),
     )
 

@@ -8,13 +8,10 @@ import signal
 import threading
 import time
 
-import uvicorn
-from prefect.server.api.server import create_app
-from prefect.settings import get_current_settings
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from flows.environment import LOOPBACK
+from flows.environment import LOOPBACK, PARENT
 
 POLICY = (  # {origins} are this server under both names of the loopback address
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
@@ -40,19 +37,24 @@ def within_policy(app: ASGIApp, port: int) -> ASGIApp:
     return wrapped
 
 
-def _leave_with(parent: int) -> None:
+def leave_with(parent: int) -> None:
     """Stop this process when ``parent`` is gone, so that a killed house leaves no server behind."""
-    while os.getppid() == parent:
+    while os.getppid() == parent:  # an orphan gets another parent
         time.sleep(1)
     os.kill(os.getpid(), signal.SIGINT)
-    time.sleep(15)
+    time.sleep(5)  # a server that is still starting does not hear
     os._exit(1)
 
 
 def serve() -> None:
-    """Run the server until SIGINT or SIGTERM."""
+    """Run the server until SIGINT or SIGTERM, or until the process that started it is gone."""
+    if parent := os.environ.get(PARENT):
+        threading.Thread(target=leave_with, args=(int(parent),), daemon=True).start()
+    import uvicorn  # from here on imports take seconds, in which the parent may go already
+    from prefect.server.api.server import create_app
+    from prefect.settings import get_current_settings
+
     api = get_current_settings().server.api
-    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
     app = within_policy(create_app(final=True), api.port)
     uvicorn.run(
         app, host=api.host, port=api.port, log_level="warning", timeout_graceful_shutdown=3, timeout_keep_alive=15

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+from beforehand.passes.outcome import Outcome
 from flows.hands import Hands, PassFigures, SendFigures
 from models.terms import Terms
 from models.vocabulary import REASON_TEXT, Reason
@@ -38,19 +39,30 @@ def rule_description(terms: Terms, hands: Hands) -> str:
         f"- On schedule: {when}" if when else "",
         f"- On events: {events}, looked at every second by the heartbeat" if events else "",
         f"- Rule file: `{hands.rules_folder / terms.rule_id}.yaml`, version `{terms.version[:12]}`",
-        f"- Messages: [post room]({hands.post_room})" if hands.post_room else "",
+        f"- Messages: [{hands.post_room}]({hands.post_room})" if hands.post_room else "",
     ]
     return "\n\n".join(lines[:2]) + "\n\n" + "\n".join(line for line in lines[2:] if line)
 
 
-def pass_rows(figures: PassFigures, sent: "Sent") -> list[Row]:
-    """The table of one pass: matched, withheld by reason, planned, sent, failed."""
+def pass_rows(figures: PassFigures, became: Outcome) -> list[Row]:
+    """The table of one pass: matched, withheld by reason, planned, and what became of the planned so far."""
     rows: list[Row] = [_row("matched", figures.matched, f"{figures.customers:,} customers")]
     rows += reason_rows("withheld", figures.withheld)
     rows.append(_row("planned", figures.planned, "messages"))
     if figures.tasks:
         rows.append(_row("tasks", figures.tasks, "for a person to do"))
-    return rows + sent.rows()
+    rows += way_rows(became)
+    if became.waiting:
+        rows.append(_row("waiting", became.waiting, "for the end of quiet hours, or their turn"))
+    return rows + reason_rows("held back at the last look", became.withheld)
+
+
+def way_rows(figures: SendFigures) -> list[Row]:
+    """The lines of a table that tell what left the house."""
+    rows = [_row("sent", figures.sent, "accepted by the provider"), _row("failed", figures.failed, "refused for good")]
+    if figures.unknown:
+        rows.append(_row("unknown", figures.unknown, "no clear answer; evidence is awaited"))
+    return rows
 
 
 def reason_rows(what: str, counts: Any) -> list[Row]:
@@ -80,8 +92,5 @@ class Sent:
         return figures.sent + figures.failed + figures.unknown
 
     def rows(self) -> list[Row]:
-        """The lines of the table that tell what left the house."""
-        rows = [_row("sent", self.sent, "accepted by the provider"), _row("failed", self.failed, "refused or given up")]
-        if self.unknown:
-            rows.append(_row("unknown", self.unknown, "no clear answer; evidence is awaited"))
-        return rows + reason_rows("held back at the last look", self.withheld)
+        """The table of a dispatch."""
+        return way_rows(self) + reason_rows("held back at the last look", self.withheld)

@@ -13,6 +13,7 @@ from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
 from beforehand import ROOT
+from flows.environment import PARENT
 
 log = logging.getLogger("beforehand.prefect")
 _direct = build_opener(ProxyHandler({}))
@@ -49,7 +50,7 @@ class PrefectChild:
                 sys.executable,
                 "-m",
                 "flows.server",
-                env={**os.environ, **self._environment, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, **self._environment, "PYTHONPATH": str(ROOT), PARENT: str(os.getpid())},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

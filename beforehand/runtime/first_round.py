@@ -78,11 +78,11 @@ async def _runs(house: House, watch: Watch) -> list[str]:
 
     live = [terms for terms in house.hands.rules().values() if terms.status is RuleStatus.LIVE]
     urgent_first = [terms.rule_id for terms in sorted(live, key=lambda terms: -terms.priority)]
-    runs = await start_runs(urgent_first)
-    watch.mark("runs asked for")
     failed: dict[str, str] = {}
     sent = asyncio.create_task(_first_message(house, watch))
     try:
+        runs = await start_runs(urgent_first)
+        watch.mark("runs asked for")
         async with asyncio.timeout(PATIENCE):
             async for rule_id, problem in ended_runs(runs):
                 watch.mark("first run done")

@@ -116,7 +116,7 @@ class House:
 
     async def _keep_working(self) -> None:
         """Run the worker, and another one when it falls; each begins once the server is well."""
-        await asyncio.to_thread(importlib.import_module, "flows.worker")  # seconds of import, not on the loop
+        await asyncio.to_thread(self._warm_up)
         from flows.worker import InProcess
 
         while True:
@@ -132,6 +132,13 @@ class House:
             except Exception as error:
                 log.warning("the worker stopped (%s) and starts again", type(error).__name__)
             await asyncio.sleep(WORKER_PAUSE)
+
+    def _warm_up(self) -> None:
+        """While the server starts: what takes seconds to import or to compile, and would hold up the first run."""
+        for name in ("flows.worker", "prefect.artifacts"):
+            importlib.import_module(name)
+        passes.templates_of(self.app)
+        _ = self.app.channels
 
     async def _bring_in_line(self, rules: Mapping[str, Terms]) -> object:
         from flows.deployments import bring_in_line, wanted

@@ -10,7 +10,6 @@ from flows.environment import drop_proxies, prefect_environment, put_in_place
 
 def with_free_ports(settings: Settings, say: Callable[[str], None]) -> Settings:
     """The settings with ports that are free now; says which one had to be another. Raises NoPortError."""
-    taken: set[int] = set()
     chosen: dict[str, int] = {}
     for name, what in (
         ("prefect_port", "the Prefect server"),
@@ -18,8 +17,7 @@ def with_free_ports(settings: Settings, say: Callable[[str], None]) -> Settings:
         ("post_room_smtp_port", "the post room's mail server"),
     ):
         wanted = getattr(settings, name)
-        chosen[name] = free_port("127.0.0.1" if name == "prefect_port" else settings.host, wanted, taken=taken)
-        taken.add(chosen[name])
+        chosen[name] = free_port("127.0.0.1" if name == "prefect_port" else settings.host, wanted)
         if chosen[name] != wanted:
             say(f"Port {wanted} is in use: {what} takes {chosen[name]}.")
     if settings.delivery == "post_room":

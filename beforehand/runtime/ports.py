@@ -1,8 +1,19 @@
-"""Ports: the one asked for where it is free, else the next one that is."""
+"""Ports: the one asked for where it is free, else the next one that is; kept for us from the first second on.
 
+The Prefect server listens only after 15 s, so that looking is not enough: of two houses that start together, both would
+find the same port free. A lock file for each port, held while the process lives, tells them apart.
+"""
+
+import fcntl
+import os
 import socket
+import tempfile
+from pathlib import Path
+from typing import IO
 
 FAR = 200
+
+_kept: dict[int, IO[str]] = {}
 
 
 class NoPortError(Exception):
@@ -20,9 +31,33 @@ def is_free(host: str, port: int) -> bool:
     return True
 
 
-def free_port(host: str, wanted: int, *, taken: set[int] | None = None) -> int:
-    """``wanted``, or the next free port after it; never one of ``taken``. Raises NoPortError."""
+def keep(port: int) -> bool:
+    """Keep ``port`` for this process, as far as other houses of this user go. False where another has it."""
+    if port in _kept:
+        return False
+    folder = Path(tempfile.gettempdir()) / f"beforehand-ports-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    lock = (folder / str(port)).open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return False
+    _kept[port] = lock
+    return True
+
+
+def let_go(port: int) -> None:
+    """Let others have ``port``."""
+    if lock := _kept.pop(port, None):
+        lock.close()
+
+
+def free_port(host: str, wanted: int) -> int:
+    """``wanted``, or the next port after it that is free; it is kept for this process. Raises NoPortError."""
     for port in range(wanted, min(wanted + FAR, 65536)):
-        if port not in (taken or set()) and is_free(host, port):
-            return port
+        if keep(port):
+            if is_free(host, port):
+                return port
+            let_go(port)
     raise NoPortError(f"no free port on {host} from {wanted} to {wanted + FAR - 1}; set another one in the settings")

@@ -45,7 +45,7 @@ def run_demo(*, once: bool, as_json: bool, keep: bool) -> int:
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
     from_anywhere()
     try:
-        folder = DemoFolder(Settings(_env_file=None).var, keep=keep)
+        folder = DemoFolder(Settings(_env_file=None, delivery="post_room").var, keep=keep)
         settings = with_free_ports(demo_settings(folder.path), console.print)
     except (RuntimeError, OSError, ValidationError, NoPortError) as wrong:
         raise NotStarted(f"The demo cannot start: {wrong}") from wrong

@@ -15,6 +15,7 @@ from beforehand.heartbeat import Beat, Heartbeat
 from beforehand.heartbeat.duties import Work, run_event_rules, send_due
 from beforehand.heartbeat.lease import give_back, take
 from beforehand.heartbeat.prefect import PrefectSide, PrefectWatch
+from beforehand.passes.outcome import Outcome
 from flows.hands import Hands
 from models.terms import OncePer, Terms
 from models.vocabulary import Purpose, Reason, RuleStatus
@@ -59,6 +60,7 @@ class World:
             rules=lambda: self.rules,
             run_rule=self.run_rule,
             dispatch=lambda: Figures(sent=self.batches.pop() if self.batches else 0),
+            became=lambda _rule, _since: Outcome(),
             ingest=lambda _: {},
         )
         self.watch = PrefectWatch(PrefectSide(lambda: self.up, self.line_up, self.dead), self.hands)

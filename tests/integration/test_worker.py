@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 from dateutil.relativedelta import relativedelta
 
+from beforehand.passes.outcome import Outcome
 from beforehand.runtime.child import PrefectChild
 from beforehand.runtime.ports import free_port
 from flows.environment import prefect_environment, put_in_place
@@ -75,6 +76,9 @@ class Application:
         self.to_send = 39
         return Pass()
 
+    def became(self, rule_id: str, since: datetime) -> Outcome:
+        return Outcome(sent=30, waiting=9) if self.passes else Outcome()
+
     def dispatch(self) -> Dispatched:
         sent, self.to_send = self.to_send, 0
         return Dispatched(sent=sent)
@@ -133,6 +137,7 @@ def application() -> Application:
             rules=lambda: {"late-order": LATE_ORDER, "dropped-callback": EVENT_RULE},
             run_rule=app.run_rule,
             dispatch=app.dispatch,
+            became=app.became,
             ingest=lambda _: {"orders": {"read": 3, "new": 2, "rejected": 1}},
         )
     )
@@ -191,7 +196,7 @@ async def test_a_run_of_a_rule_is_a_pass_that_reads_well(worker: Any, applicatio
     run = await ended(await run_now("late-order"))
     assert run.state.is_completed()
     assert run.name == "late-order · 42 matched"
-    assert run.state.message == "late-order · 42 matched, 39 planned, 39 sent"
+    assert run.state.message == "late-order · 42 matched, 39 planned, 30 sent"
     assert {"rule:late-order", "purpose:service"} <= set(run.tags)
     assert run.parameters == {"rule_id": "late-order"}
     assert run.infrastructure_pid == worker.boot
@@ -200,7 +205,7 @@ async def test_a_run_of_a_rule_is_a_pass_that_reads_well(worker: Any, applicatio
         (artifact,) = await client.read_artifacts(
             artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
         )
-    for word in ("matched", "the customer has opted out", "planned", "sent", "failed"):
+    for word in ("matched", "the customer has opted out", "planned", "sent", "failed", "waiting"):
         assert word in str(artifact.data)
     for word in ("A delay we mention first", "delivery-care@example.com", "late-order.yaml", "http://127.0.0.1:8025"):
         assert word in artifact.description

@@ -1,0 +1,63 @@
+"""Ports: another one where the wanted one is taken, by a server or by a house that is only starting."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from beforehand.runtime.opening import with_free_ports
+from beforehand.runtime.ports import NoPortError, free_port, is_free, keep, let_go
+from beforehand.settings import Settings
+
+HOST = "127.0.0.1"
+
+
+@pytest.fixture
+def taken() -> socket.socket:
+    one = socket.socket()
+    one.bind((HOST, 0))
+    one.listen()
+    return one
+
+
+def test_a_taken_port_gives_way_to_the_next(taken: socket.socket) -> None:
+    port = taken.getsockname()[1]
+    assert not is_free(HOST, port)
+    found = free_port(HOST, port)
+    assert port < found < port + 50
+    let_go(found)
+    taken.close()
+
+
+def test_a_port_is_kept_before_anybody_listens(taken: socket.socket) -> None:
+    port = taken.getsockname()[1]
+    taken.close()
+    assert keep(port)
+    asked = f"import sys; from beforehand.runtime.ports import keep; sys.exit(keep({port}))"
+    root = Path(__file__).resolve().parent.parent.parent
+    assert subprocess.run([sys.executable, "-c", asked], cwd=root, check=False).returncode == 0, "the other gets it not"
+    let_go(port)
+    assert subprocess.run([sys.executable, "-c", asked], cwd=root, check=False).returncode == 1
+
+
+def test_no_port_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("beforehand.runtime.ports.is_free", lambda _host, _port: False)
+    with pytest.raises(NoPortError, match="set another one in the settings"):
+        free_port(HOST, 47000)
+
+
+def test_settings_get_ports_that_are_free_and_say_so(taken: socket.socket) -> None:
+    port = taken.getsockname()[1]
+    said: list[str] = []
+    before = Settings(_env_file=None, prefect_port=port, post_room_port=port, post_room_smtp_port=port)
+    after = with_free_ports(before, said.append)
+    ports = [after.prefect_port, after.post_room_port, after.post_room_smtp_port]
+    assert len(set(ports)) == 3
+    assert port not in ports
+    assert after.smtp_port == after.post_room_smtp_port, "mail goes where the post room is"
+    assert f"Port {port} is in use: the Prefect server takes {ports[0]}." in said
+    for one in ports:
+        let_go(one)
+    taken.close()
