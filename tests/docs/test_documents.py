@@ -11,6 +11,7 @@ from textwrap import dedent
 import pytest
 
 from beforehand.ingest.issue_files import read_issues
+from models import Base
 from models.vocabulary import Channel, Purpose
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -139,3 +140,12 @@ def test_the_known_issue_in_the_how_to_is_well_formed(tmp_path: Path) -> None:
     (issue,) = read_issues(tmp_path)
     assert issue.severity == "high"
     assert set(issue.texts) == {"ar"}
+
+
+def test_the_tables_page_names_every_table_and_index_and_no_other() -> None:
+    text = (ROOT / "docs/reference/tables.md").read_text()
+    tables, indexes = text.split("## Which index serves what")
+    first = "".join(re.findall(r"^\| (`.+?) \|", tables, re.M))
+    assert set(re.findall(r"`(\w+)`", first)) == set(Base.metadata.tables)
+    known = {str(index.name) for table in Base.metadata.tables.values() for index in table.indexes}
+    assert set(re.findall(r"`((?:ix|uq)_\w+)`", indexes)) == known
