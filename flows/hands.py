@@ -12,6 +12,7 @@ from typing import Protocol
 
 from beforehand import ingest, passes
 from beforehand.dispatching import dispatch_due
+from beforehand.ingest.issues import declare
 from beforehand.passes.outcome import Outcome, what_became
 from beforehand.wiring import App, bootstrap
 from models.terms import Terms
@@ -110,7 +111,7 @@ def of_app(app: App, *, post_room: str = "", stopping: Callable[[], bool] = lamb
         run_rule=lambda rule_id, now, slot: passes.run_rule(app, rule_id, now, slot=slot),
         dispatch=lambda: dispatch_due(app, stopping=stopping),
         became=lambda rule_id, since: what_became(app.engine, rule_id, since),
-        ingest=lambda mapping: ingest_counts(app, mapping),
+        ingest=lambda mapping: ingest_and_declare(app, mapping),
     )
 
 
@@ -139,6 +140,17 @@ def ingest_counts(app: App, mapping: Path, data: Path | None = None) -> Mapping[
         }
         for name, table in report.tables.items()
     }
+
+
+def ingest_and_declare(app: App, mapping: Path) -> Mapping[str, Mapping[str, int]]:
+    """``ingest_counts``, and then the known issues are looked for in what is new, so that nobody exposed is missed.
+
+    Raises MappingErrors also where an issue file is wrong: what was read stays, and the issues in force stay.
+    """
+    counts = ingest_counts(app, mapping)
+    if app.settings.issues.is_dir():
+        declare(app.engine, app.settings.issues, app.clock())
+    return counts
 
 
 _held: list[Hands] = []
