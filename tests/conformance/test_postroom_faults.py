@@ -70,12 +70,12 @@ def _send(room: PostRoom, timeout: float = 5) -> None:
 def test_mail_fails_after_its_dot(
     what: str, sees: type[Exception], check: Callable[[Exception], bool], accepted: bool
 ) -> None:
-    with PostRoom(pace=QUICK, faults=[Fault("mail", what, accepted=accepted, seconds=3)]) as room:
+    with PostRoom(pace=QUICK, faults=[Fault("mail", what, accepted=accepted, seconds=30)]) as room:
         begun = time.monotonic()
         with pytest.raises(sees) as wrong:
             _send(room, timeout=0.3)
         assert check(wrong.value)
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 15
         assert len(room.ledger) == accepted
         _send(room)
         assert len(room.wait_for(1 + accepted)) == 1 + accepted

@@ -5,6 +5,7 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Mapping
+from functools import cached_property
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
@@ -75,7 +76,11 @@ class Teller:
         self._house = house
         # A burst of thousands must not open thousands of sockets.
         self._few = asyncio.Semaphore(20)
-        self._client = httpx.AsyncClient(timeout=house.pace.callback_timeout, trust_env=False)
+
+    @cached_property
+    def _client(self) -> httpx.AsyncClient:
+        # Made when first needed: loading the certificates takes a tenth of a second.
+        return httpx.AsyncClient(timeout=self._house.pace.callback_timeout, trust_env=False)
 
     async def post(self, url: str, form: Mapping[str, str], method: str = "POST") -> httpx.Response:
         """One signed request. Raises httpx.HTTPError or httpx.InvalidURL when there is no answer."""
@@ -116,7 +121,8 @@ class Teller:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        if "_client" in vars(self):
+            await self._client.aclose()
 
 
 def _wanted(entry: Entry, status: str) -> bool:

@@ -47,7 +47,7 @@ class Look:
             self.channel in ("", entry.kind)
             and self.language in ("", entry.language)
             and self.customer.strip().casefold() in entry.customer.casefold()
-            and self.q.strip().casefold() in f"{entry.subject}\n{entry.body}\n{entry.html}".casefold()
+            and (not self.q.strip() or self.q.strip().casefold() in _words(entry))
         )
 
     def link(self, **changes: Any) -> str:
@@ -55,6 +55,10 @@ class Look:
         values = {**vars(self), **changes}
         query = urlencode({name: value for name, value in values.items() if value})
         return f"/?{query}" if query else "/"
+
+
+def _words(entry: Entry) -> str:
+    return f"{entry.subject}\n{entry.body}\n{entry.html}".casefold()
 
 
 @dataclass(frozen=True)
