@@ -27,7 +27,7 @@ def ingest(
 ) -> None:
     """Read customers, orders, calls and the rest from files or a database; new rows are added, changed ones updated.
 
-    Exit code 0: everything was taken; 1: something was rejected or a source could not be used (nothing good is lost);
+    Exit code 0: every row was taken; 1: a row was rejected or a source could not be used (nothing good is lost);
     2: the mapping file is wrong, and nothing was read.
     """
     from rich.console import Console

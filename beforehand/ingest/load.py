@@ -205,12 +205,15 @@ def _account(outcome: Outcome, frame: pl.DataFrame, load: Load, target: Target, 
     for link, numbers in outcome.unlinked.items():
         kept = [number for number in numbers if number not in lost]
         ways = [way for way, _ in load.links[link]]
-        if kept and "key" in ways:
+        by_key = [n for n in kept if "key" in ways and frame[f"{link}:key"][n] is not None]
+        if by_key:
             said = f"{link}: no {link} with this key; the row is kept without"
-            _tell(load, frame, link, kept, said, "value", work)
-            report.emptied[said] += len(kept)
-        elif kept:
-            report.notes[f"nobody known behind the {' or '.join(ways)}"] += len(kept) - len(outcome.shared)
+            _tell(load, frame, link, by_key, said, "value", work)
+            report.emptied[said] += len(by_key)
+        others = len(set(kept) - set(by_key) - set(outcome.shared))
+        if others:
+            behind = " or ".join(way for way in ways if way != "key")
+            report.notes[f"nobody known behind the {behind}; the rows are kept"] += others
     if outcome.shared:
         report.notes["several customers share the phone or e-mail; none was chosen"] += len(outcome.shared)
     report.new += outcome.new

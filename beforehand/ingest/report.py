@@ -95,8 +95,8 @@ class IngestReport:
 
     @property
     def fine(self) -> bool:
-        """Whether every source could be used and every row and value could be taken."""
-        return not self.problems and self.reject_file is None
+        """Whether every source could be used and every row was taken; values that were dropped do not count."""
+        return not self.problems and not self.rejected
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""

@@ -53,7 +53,8 @@ def _read(kind: str, text: pl.Series, reading: Reading, words: tuple[str, ...]) 
     if kind == "time":
         return _times(text, reading)
     if kind in ("day", "date"):
-        found = read_days(text, reading.dates or reading.times)
+        forms = reading.dates or (*(reading.times or ()), "%Y-%m-%d", "iso")
+        found = read_days(text, forms)
         return Typed(found, _wrong(text, found, f"is not a day {_formats(reading.dates or reading.times)}"))
     if kind in ("money", "number"):
         found = read_numbers(text, reading.decimal or ".", reading.thousands or "")

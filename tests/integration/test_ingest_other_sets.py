@@ -235,7 +235,7 @@ load:
     report = load(sqlite_engine, tmp_path, shared_data, mapping)
     assert not report.problems, report.problems
     assert report.tables["products"].new == 3_322
-    assert report.tables["events"].new > 50, rejects(report)[:3]
+    assert report.tables["events"].new > 30, rejects(report)[:3]
     iso = "strftime('%Y-%m-%dT%H:%M:%S.000000Z', happened_at / 1000000, 'unixepoch')"
     [(count, agreeing)] = rows(
         sqlite_engine, f"SELECT count(*), sum(json_extract(properties, '$.local') = {iso}) FROM event"

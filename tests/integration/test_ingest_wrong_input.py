@@ -54,7 +54,7 @@ def test_a_wrong_encoding_rejects_only_the_lines_with_such_bytes(engine: Engine,
     assert (entry["line"], entry["column"], entry["value"]) == ("3", "name", "Caf\\xe9")
     assert any("try 'encoding: windows-1252'" in note for note in report.sources["p"].notes)
     again = ingest(engine, tmp_path, mapping.replace("p.csv", "{file: p.csv, encoding: windows-1252}"))
-    assert again.fine
+    assert rejects(again) == []
     assert rows(engine, "SELECT name FROM product WHERE external_id = '2'") == [("Café",)]
 
 
