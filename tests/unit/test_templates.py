@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import tarfile
 from datetime import UTC, datetime
 from html import unescape
@@ -279,3 +280,14 @@ def test_the_reference_lists_every_name_a_template_has() -> None:
         assert not [word for word in words if word not in hidden and f"`{word}`" not in rows[name]], name
     for name in (*FILTERS,):
         assert name in rows, name
+
+
+def test_the_examples_of_the_how_to_page_work(tmp_path: Path) -> None:
+    page = (FOLDER.parents[1] / "docs" / "how-to" / "write-a-template.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```\n(.*?)```", page, re.DOTALL)
+    shutil.copytree(FOLDER / "_layout", tmp_path / "_layout")
+    (tmp_path / "parcel-waiting").mkdir()
+    for name, start in (("sms", "Your order"), ("email", "Subject:")):
+        (example,) = [block for block in blocks if block.startswith(start)]
+        (tmp_path / "parcel-waiting" / f"{name}.en.txt").write_text(example, encoding="utf-8")
+    assert Templates(tmp_path).problems("parcel-waiting", [SMS, EMAIL], subject="order") == []
