@@ -126,7 +126,9 @@ def attempt(client: Client, call: Callable[[], Any]) -> Outcome:
     except (TwilioRestException, TwilioServiceException) as said:
         return _refused(said, client.http_client.last.retry_after)
     except http.RequestException as broken:
-        return Outcome(_broken(broken), code=type(broken).__name__, content={"error": _words(broken)})
+        kind = _broken(broken)
+        away = kind is OutcomeClass.NOT_ACCEPTED  # nobody there: the same for every message of the batch
+        return Outcome(kind, code=type(broken).__name__, stops=away, content={"error": _words(broken)})
     except (TwilioException, ValueError, TypeError, AttributeError, KeyError) as odd:
         return Outcome(OutcomeClass.UNKNOWN, code="garbled", content={"error": _words(odd)})
     if not (isinstance(sid, str) and SID.fullmatch(sid)):

@@ -112,7 +112,7 @@ def test_a_request_without_an_answer_is_unknown(kind: str, fault: object) -> Non
 
 def test_where_nobody_listens_nothing_was_accepted(kind: str) -> None:
     got = way(kind, account(f"http://127.0.0.1:{nobody_listens()}")).send(letter())
-    assert got.kind is OutcomeClass.NOT_ACCEPTED
+    assert (got.kind, got.stops) == (OutcomeClass.NOT_ACCEPTED, True)
 
 
 def test_a_name_that_does_not_resolve_is_not_accepted(kind: str) -> None:
