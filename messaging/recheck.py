@@ -17,7 +17,7 @@ from messaging.claims import message
 from messaging.policy import Policy
 from messaging.quiet import free_at, zones_of_phone
 from models.customer import Consent, Customer, Suppression
-from models.vocabulary import ConsentVerdict, MessageState, Purpose, Reason
+from models.vocabulary import Channel, ConsentVerdict, MessageState, Purpose, Reason
 
 customer = Customer.__table__  # type: ignore[attr-defined]
 consent = Consent.__table__  # type: ignore[attr-defined]
@@ -84,7 +84,7 @@ def verdict(
         return Verdict(Reason.NO_CONSENT)
     if seen.expires_at is not None and seen.expires_at <= now:
         return Verdict(Reason.TOO_LATE, MessageState.EXPIRED)
-    until = free_at(now, seen.zone, policy.quiet_hours(seen.purpose), default=policy.zone)
+    until = free_at(now, seen.zone, policy.quiet_hours(seen.purpose, Channel(seen.channel)), default=policy.zone)
     if until <= now:
         return None
     if seen.expires_at is not None and seen.expires_at <= until:

@@ -78,8 +78,7 @@ class House:
         for channel in channels or ("sms", "voice"):
             (folder / f"{channel}.en.txt").write_text("Good day, {{ customer.first_name or 'you' }}.\n")
         if not channels or "email" in channels:
-            words = "{% block subject %}Good day{% endblock %}{% block text %}Good day to you.{% endblock %}\n"
-            (folder / "email.en.txt").write_text(words)
+            (folder / "email.en.txt").write_text("Subject: Good day\n\nGood day to you.\n")
 
     def add(self, model: type[Base], **values: Any) -> int:
         table = model.__table__  # type: ignore[attr-defined]
