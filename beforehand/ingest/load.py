@@ -109,9 +109,9 @@ def _losers(load: Load, spool: Spool, columns: list[Column], work: Work) -> pl.S
     none = pl.Series([], dtype=pl.Int64)
     if not spool.parts:
         return none
-    keys = [pl.read_parquet(part, columns=["external_id", ORDER]) for part in spool.parts]
-    hashes = pl.concat([frame.select(ORDER, pl.col("external_id").hash(seed=1).alias("h")) for frame in keys])
-    del keys
+    key = pl.col("external_id").hash(seed=1).alias("h")
+    parts = (pl.read_parquet(part, columns=["external_id", ORDER]).select(ORDER, key) for part in spool.parts)
+    hashes = pl.concat(parts)
     suspects = hashes.filter(pl.col("h").is_duplicated())[ORDER]
     if not len(suspects):
         return none
@@ -128,10 +128,10 @@ def _losers(load: Load, spool: Spool, columns: list[Column], work: Work) -> pl.S
     if different.height:
         work.report.rejected[DIFFERENT] += different.height
         assert load.key is not None
-        key = source_column(Column("key", load.key, "text"))
+        named = source_column(Column("key", load.key, "text"))
         work.rejects.add(
             load.rows.source, different.select(FILE, LINE, "external_id").rows(),
-            column=key, reason=DIFFERENT, table=load.into,
+            column=named, reason=DIFFERENT, table=load.into,
         )  # fmt: skip
     return rows[ORDER]
 

@@ -69,6 +69,12 @@ def spool_source(
     rejects.name_files(source.name, [file.name for file in files])
     for number, path in enumerate(files):
         _spool_file(source, path, number, spool, wanted, report, rejects, progress)
+    if source.format == "jsonl" and spool.rows:
+        absent = (
+            spool.scan().select(pl.col(spool.columns).is_null().all()).collect(engine="streaming").row(0, named=True)
+        )
+        for name in (name for name, nowhere in absent.items() if nowhere):
+            report.notes[f"no object has a value for '{name}'; is it spelt so?"] += 1
     if spool.hashed and spool.rows:
         left = spool.scan().select(pl.len()).collect(engine="streaming").item()
         if left < spool.rows:
@@ -94,6 +100,10 @@ def _spool_file(
     file = TextFile(path, source.encoding, lambda done: progress(f"read {path.name}", done, size))
     try:
         _spool_one(source, _frames(source, file, wanted), number, spool, wanted, report, rejects)
+    except SourceProblem as wrong:
+        if file.bad_bytes or file.guess == "utf-16":
+            raise SourceProblem(f"{wrong}. The file looks like {file.guess}: try 'encoding: {file.guess}'") from wrong
+        raise
     finally:
         file.close()
     if file.cut:
@@ -138,9 +148,12 @@ def _check_header(source: Source, header: list[str], wanted: set[str]) -> None:
     missing = sorted(wanted - set(header))
     if not missing:
         return
+    if not header:
+        raise SourceProblem(f"source '{source.name}' is empty, it has not even a header; fetch it again")
     names = ", ".join(f"'{name}'{meant(name, header).replace(';', ',')}" for name in missing)
+    hint = "Is the 'delimiter' right? " if len(header) == 1 and any(mark in header[0] for mark in ";\t|,") else ""
     raise SourceProblem(
-        f"source '{source.name}' has no column {names}. Its header is: {listing(header, 60)}. "
+        f"source '{source.name}' has no column {names}. Its header is: {listing(header, 60)}. {hint}"
         "If the file's header changed, change the names in the mapping file; if not, this is another file"
     )
 
