@@ -159,3 +159,22 @@ def test_the_reject_file_is_for_its_owner_only(engine: Engine, tmp_path: Path) -
     assert report.reject_file is not None
     assert report.reject_file.stat().st_mode & 0o077 == 0
     assert report.reject_file.name.startswith(f"{NOW:%Y%m%dT%H%M%S}Z")
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        (b"", "is empty, it has not even a header"),
+        (b"id;placed;total;promised\n", "Is the 'delimiter' right?"),
+        ((HEADER + GOOD[0]).encode("utf-16"), "The file looks like utf-16: try 'encoding: utf-16'"),
+    ],
+)
+def test_a_file_of_another_kind_gets_a_hint(sqlite_engine: Engine, tmp_path: Path, content: bytes, hint: str) -> None:
+    report = ingest(sqlite_engine, tmp_path, ORDERS, {"orders.csv": content})
+    assert hint in report.problems[0]
+
+
+def test_json_lines_with_a_misspelt_name_are_told(sqlite_engine: Engine, tmp_path: Path) -> None:
+    mapping = "sources: {p: p.jsonl}\nload: [{into: products, from: p, key: id, fields: {name: nmae}}]"
+    report = ingest(sqlite_engine, tmp_path, mapping, {"p.jsonl": '{"id": 1, "name": "Tea"}\n'})
+    assert "no object has a value for 'nmae'; is it spelt so?" in report.sources["p"].notes
