@@ -65,6 +65,15 @@ class Planned:
     displaced: int = 0
 
 
+OCCASION_KEYS = {
+    "match": ["rule_id", "occasion"],
+    "message": ["rule_id", "occasion", "step", "customer_id"],
+    "task": ["match_id", "step"],
+    "survey": ["external_id"],
+}
+"""The keys by which each row is planned once; any other conflict is an error and must be heard."""
+
+
 def one_decision_at_a_time(connection: Connection) -> None:
     """Wait until no other decision is being taken. SQLite's write transaction does that by itself."""
     if connection.dialect.name == "postgresql":
@@ -76,7 +85,8 @@ def insert_new(connection: Connection, table: Table, values: dict[str, ColumnEle
     make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     # SQLite needs a WHERE to tell the ON of a conflict from the ON of a join.
     source = rows.with_only_columns(*values.values(), maintain_column_froms=True).where(true())
-    statement = make(table).from_select(list(values), source, include_defaults=False).on_conflict_do_nothing()
+    insertion = make(table).from_select(list(values), source, include_defaults=False)
+    statement = insertion.on_conflict_do_nothing(index_elements=OCCASION_KEYS[table.name])
     return int(connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount)
 
 
@@ -199,7 +209,7 @@ def _issue_vouchers(connection: Connection, case_: Case, secret: bytes, random: 
     if not values:
         return 0
     make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    connection.execute(make(voucher).on_conflict_do_nothing(), values)
+    connection.execute(make(voucher).on_conflict_do_nothing(index_elements=["match_id"]), values)
     return len(values)
 
 
