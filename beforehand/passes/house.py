@@ -1,6 +1,7 @@
 """What the application hands to the decisions: the rules as they are now, the policy, the templates, the brand."""
 
 import difflib
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -49,8 +50,12 @@ def rule_of(app: App, rule_id: str) -> Rule:
 
 def _signature(path: Path) -> tuple[tuple[str, int, int], ...]:
     files = sorted(path.rglob("*")) if path.is_dir() else [path, *sorted(path.parent.glob("lists/*"))]
-    stats = [(str(file), file.stat()) for file in files if file.is_file()]
-    return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats)
+    found = []
+    for file in files:
+        with suppress(FileNotFoundError):  # an editor that saves by renaming
+            stat = file.stat()
+            found.append((str(file), stat.st_mtime_ns, stat.st_size))
+    return tuple(found)
 
 
 @lru_cache(maxsize=4)
