@@ -31,6 +31,7 @@ def ingest(
     2: the mapping file is wrong, and nothing was read.
     """
     from rich.console import Console
+    from sqlalchemy.exc import SQLAlchemyError
 
     from beforehand.ingest import MappingErrors, run
 
@@ -41,6 +42,10 @@ def ingest(
             report = run(
                 app.engine, sources, now=moment(now, app), settings=app.settings, data=data, var=var, progress=progress
             )
+    except SQLAlchemyError as wrong:
+        fail(
+            f"The database does not take it: {str(wrong).splitlines()[0]}\nWhat was written before is kept; try again."
+        )
     except MappingErrors as wrong:
         fail(f"The mapping file is not right; nothing was read:\n{wrong}")
     if json:

@@ -102,6 +102,8 @@ def _modify(found: pl.Expr, value: Value, reading: Reading) -> pl.Expr:
         found = getattr(
             found.str, {"lower": "to_lowercase", "upper": "to_uppercase", "title": "to_titlecase"}[value.case]
         )()
+    if value.pad:
+        found = found.str.zfill(value.pad)
     if value.mapped is not None:
         found = _mapped(found, value, reading)
     if value.when is not None:

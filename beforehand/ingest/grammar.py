@@ -22,6 +22,7 @@ MODIFIERS = (
     "extract",
     "strip",
     "case",
+    "pad",
     "as",
     "plus",
     "minus",
@@ -128,6 +129,7 @@ def _modified(head: Value, node: Node, complaints: Complaints) -> Value:
         "skip_missing": ("skip_missing", lambda at: _true(at, "skip_missing", complaints)),
         "strip": ("strip", lambda at: complaints.text(at, "strip")),
         "case": ("case", lambda at: complaints.choice(at, "case", CASES, "lower")),
+        "pad": ("pad", lambda at: _whole(at, "pad", complaints)),
         "as": ("kind", lambda at: complaints.choice(at, "as", KINDS, "text")),
         "plus": ("plus", lambda at: _durations(at, complaints)),
         "minus": ("minus", lambda at: _durations(at, complaints)),
@@ -137,6 +139,14 @@ def _modified(head: Value, node: Node, complaints: Complaints) -> Value:
     if "else" in node.value and "map" not in node.value:
         complaints.add(node.keys["else"], "'else' belongs to 'map'; without a map, 'default' fills what is empty")
     return replace(head, reading=read_reading(node, complaints), **said)  # type: ignore[arg-type]
+
+
+def _whole(node: Node, kind: str, complaints: Complaints) -> int:
+    text = complaints.text(node, kind)
+    if not text.isdigit():
+        complaints.add(node, f"{kind} is a whole number, not '{text}'")
+        return 0
+    return int(text)
 
 
 def _true(node: Node, kind: str, complaints: Complaints) -> bool:

@@ -75,7 +75,8 @@ class _Run:
         return self._report
 
     def _read(self, folder: Path, wanted: dict[str, set[str]]) -> None:
-        for source in self._plan.sources.values():
+        used = {name for rows, _ in _uses(self._plan) for name in (rows.source, *(join.source for join in rows.joins))}
+        for source in (source for name, source in self._plan.sources.items() if name in used):
             report = self._report.sources.setdefault(source.name, SourceReport())
             try:
                 spool = spool_source(
@@ -88,6 +89,10 @@ class _Run:
 
     def _problem(self, line: int, column: int, said: str) -> None:
         self._report.problems.append(str(Problem(str(self._plan.path), line, column, said)))
+
+    def _failed(self, rows: Rows, what: str, wrong: Exception) -> None:
+        said = str(wrong).splitlines()[0]
+        self._problem(rows.at.line, rows.at.column, f"{what} cannot be carried out; look at its expressions: {said}")
 
     def _reading_of(self, rows: Rows) -> Reading:
         name = rows.source
@@ -111,7 +116,11 @@ class _Run:
         name = f"{view.name} from {view.rows.source}"
         reading = self._reading_of(view.rows)
         work = Work(self._spools, folder / f"view-{view.name}", reading, self._rejects, report, self._progress, name)
-        made = make(view.rows, columns, work)
+        try:
+            made = make(view.rows, columns, work)
+        except pl.exceptions.PolarsError as wrong:
+            self._failed(view.rows, f"view '{view.name}'", wrong)
+            return
         spool = Spool(folder / view.name, [column.name for column in columns])
         for frame in batches(made):
             spool.write(frame.select(LINE, FILE, *map(_as_text, columns)))
@@ -128,7 +137,10 @@ class _Run:
         name = f"{load.into} from {load.rows.source}"
         reading = self._reading_of(load.rows)
         work = Work(self._spools, folder, reading, self._rejects, report, self._progress, name)
-        carry_out(load, work, self._loader)
+        try:
+            carry_out(load, work, self._loader)
+        except pl.exceptions.PolarsError as wrong:  # an expression that fits no data, say
+            self._failed(load.rows, f"the load into {load.into}", wrong)
         self._report.tables[load.into] = self._report.tables.get(load.into, TableReport()) + report
 
 

@@ -108,6 +108,8 @@ def _spool_file(
         file.close()
     if file.cut:
         report.notes[f"{path.name}: {file.cut}"] += 1
+    if file.rather_utf8:
+        report.notes[f"{path.name} looks like utf-8, but the mapping says {source.encoding}; look at the letters"] += 1
     if file.bad_bytes:
         said = f"{path.name} is not {source.encoding.removesuffix('-sig')} throughout; try 'encoding: {file.guess}'"
         report.notes[said] += 1

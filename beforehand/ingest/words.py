@@ -64,6 +64,7 @@ class Value:
     extract: str | None = None
     strip: str | None = None
     case: str | None = None
+    pad: int = 0
     reading: Reading = field(default_factory=Reading)
     kind: str | None = None
     plus: tuple[tuple[str, "Value"], ...] = ()

@@ -1,6 +1,7 @@
 """The reference of the mapping file is true: its examples run, it names every word, its table is the code's."""
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,8 @@ def test_the_examples_mean_what_they_say(sqlite_engine: Engine, tmp_path: Path) 
     assert rows(sqlite_engine, who) == [("1", "C1"), ("2", "C2"), ("3", None)]
     assert rows(sqlite_engine, "SELECT net_total, gross_total FROM orders WHERE external_id = '2'") == [(None, None)]
     assert rows(sqlite_engine, "SELECT count(*) FROM consent") == [(2,)]
+    due = int(datetime(2013, 1, 1, 10, 6, tzinfo=UTC).timestamp()) * 1_000_000
+    assert rows(sqlite_engine, "SELECT happened_at, properties FROM event") == [(due, '{"late":11,"hour":5}')]
 
 
 def test_every_word_is_on_the_page() -> None:

@@ -178,3 +178,24 @@ def test_json_lines_with_a_misspelt_name_are_told(sqlite_engine: Engine, tmp_pat
     mapping = "sources: {p: p.jsonl}\nload: [{into: products, from: p, key: id, fields: {name: nmae}}]"
     report = ingest(sqlite_engine, tmp_path, mapping, {"p.jsonl": '{"id": 1, "name": "Tea"}\n'})
     assert "no object has a value for 'nmae'; is it spelt so?" in report.sources["p"].notes
+
+
+def test_names_that_stand_twice_in_a_header_get_their_position(sqlite_engine: Engine, tmp_path: Path) -> None:
+    mapping = "sources: {p: p.csv}\nload: [{into: products, from: p, key: id, fields: {name: n_3, category: column_4}}]"
+    ingest(sqlite_engine, tmp_path, mapping, {"p.csv": "id,n,n,\n1,a,b,c\n"})
+    assert rows(sqlite_engine, "SELECT name, category FROM product") == [("b", "c")]
+
+
+def test_an_expression_that_fits_no_data_leaves_its_load_and_carries_out_the_others(
+    sqlite_engine: Engine, tmp_path: Path
+) -> None:
+    mapping = """
+sources: {p: p.csv}
+load:
+  - {into: customers, from: p, key: id}
+  - {into: products, from: p, key: {expr: CAST(id AS INT) + 1}}
+"""
+    report = ingest(sqlite_engine, tmp_path, mapping, {"p.csv": "id\none\n"})
+    [said] = report.problems
+    assert "sources.yaml:5:28: the load into products cannot be carried out; look at its expressions" in said
+    assert rows(sqlite_engine, "SELECT external_id FROM customer") == [("one",)]

@@ -114,6 +114,12 @@ class TextFile:
             return "windows-1252"
         return "utf-8" if "utf" not in self.encoding else "windows-1252"
 
+    @property
+    def rather_utf8(self) -> bool:
+        """Whether another encoding was declared, but the file begins as proper UTF-8 with more than plain letters."""
+        first = self._bytes.first
+        return "utf" not in self.encoding and not first.isascii() and self.guess == "utf-8"
+
     def close(self) -> None:
         """Close the file."""
         self._text.close()

@@ -146,7 +146,19 @@ def _header(source: Source, file: TextFile, lines: list[str]) -> tuple[list[str]
     if not lines:
         return [], []
     names = next(csv.reader(lines[:1], **{**_dialect(source), "strict": False}))
-    return [name.strip() for name in names], lines[1:]
+    return told_apart(names), lines[1:]
+
+
+def told_apart(names: list[str]) -> list[str]:
+    """Names of columns without blanks around them; an empty one or one that stands twice gets a number."""
+    told: list[str] = []
+    for number, name in enumerate((name.strip() for name in names), 1):
+        again = name or f"column_{number}"
+        while again in told:
+            again = f"{name}_{number}"
+            name = again
+        told.append(again)
+    return told
 
 
 def _frame(block: Block, take: list[int], names: list[str]) -> pl.DataFrame:
