@@ -12,8 +12,8 @@ Row = dict[str, str | int]
 
 
 def rule_tags(terms: Terms) -> list[str]:
-    """The tags of a rule's deployment and runs: ``rule:late-order``, ``purpose:service``."""
-    return [f"rule:{terms.rule_id}", f"purpose:{terms.purpose.value}"]
+    """The tags of a rule's deployment and runs: ``purpose:service``, ``rule:late-order``."""
+    return [f"purpose:{terms.purpose.value}", f"rule:{terms.rule_id}"]
 
 
 def run_name(rule_id: str, figures: PassFigures) -> str:
