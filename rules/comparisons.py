@@ -47,6 +47,13 @@ def compare(test: Compare, scope: Scope) -> ColumnElement[bool]:
     return plain(column, test.operator, test.value, scope)
 
 
+def of_time(column: Expr, kind: Kind, op: str, value: Any, scope: Scope) -> ColumnElement[bool]:
+    """A computed moment or day (the latest one, say) against a value, in the calendar of the scope's customer."""
+    if kind is Kind.MOMENT:
+        return _moment(column, op, value, scope)
+    return _day(column, op, value, scope, indexed=False)
+
+
 def other(path: Path, scope: Scope) -> tuple[Expr, Fact]:
     """Another fact as a value: its column and what it is. ``this.`` looks from the rule's own subject."""
     assert path.fact is not None

@@ -13,7 +13,7 @@ from sqlalchemy.sql.selectable import NamedFromClause
 
 from models.terms import Money
 from models.types import Json
-from rules.comparisons import compare, instant, money_currency, ordered, other, plain, window
+from rules.comparisons import compare, money_currency, of_time, ordered, plain, window
 from rules.conditions import Compare, Condition, Group, Path, Related
 from rules.facts import Kind, Subject
 from rules.scope import Attached, Clock, Scope, both
@@ -59,12 +59,13 @@ class Compiler:
             key: ColumnElement[Any] | None = None
         else:
             key = start.anchor(test.path.relations[:first], test.path.relations[first])
-        must = required and _needs_rows(test)
+        # With plain conditions of its own the subject leads, and SQLite must not start from the derived table.
+        must = required and _needs_rows(test) and not self.scope.narrowing
         self.scope.attached.append(Attached(derived, key, must))
         if facts and test.aggregate not in ("none", "latest"):
             label = f"{test.path.text} {'count' if test.aggregate == 'any' else test.aggregate}"
             self.facts[label] = derived.c.found
-        return _verdict(test, derived.c.found)
+        return _verdict(test, derived.c.found, self.scope)
 
 
 def negate(condition: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -89,7 +90,7 @@ def _amount(value: Any) -> float:
     return value.minor if isinstance(value, Money) else float(value)
 
 
-def _verdict(test: Related, found: ColumnElement[Any]) -> ColumnElement[bool]:
+def _verdict(test: Related, found: ColumnElement[Any], scope: Scope) -> ColumnElement[bool]:
     match test.aggregate:
         case "any" | "latest":
             return found.is_not(None)
@@ -97,12 +98,13 @@ def _verdict(test: Related, found: ColumnElement[Any]) -> ColumnElement[bool]:
             return found.is_(None)
         case "count" | "sum":
             found = func.coalesce(found, 0)
-    return both(*(_bound(found, op, value, test) for op, value in test.bounds))
+    # an average, a minimum or a change of nothing is no value, whatever it is compared with
+    return both(found.is_not(None), *(_bound(found, op, value, test, scope) for op, value in test.bounds))
 
 
-def _bound(found: ColumnElement[Any], op: str, value: Any, test: Related) -> ColumnElement[bool]:
-    if test.of is not None and test.of.kind in (Kind.MOMENT, Kind.DAY) and test.aggregate in ("min", "max"):
-        return found.is_not(None)  # the bounds of times are part of the derived table
+def _bound(found: ColumnElement[Any], op: str, value: Any, test: Related, scope: Scope) -> ColumnElement[bool]:
+    if test.of is not None and test.of.kind in (Kind.MOMENT, Kind.DAY):
+        return of_time(found, test.of.kind, op, value, scope)
     if isinstance(value, list):
         return and_(found >= _amount(value[0]), found <= _amount(value[1]))
     if op in ("is", "is_not"):
@@ -148,10 +150,7 @@ class _Derived:
         found = self._found()
         key = self.linked if self.this is None else self.this.id
         statement = select(key.label("key"), found.label("found")).select_from(self._source()).where(*where)
-        statement = statement.where(key.is_not(None)).group_by(key)
-        if self.test.of is not None and self.test.aggregate in ("min", "max"):
-            statement = statement.having(*self._time_bounds(found))
-        return statement
+        return statement.where(key.is_not(None)).group_by(key)
 
     def _where(self) -> list[ColumnElement[bool]]:
         test, parts = self.test, []
@@ -161,10 +160,19 @@ class _Derived:
             parts.append(self.compiler.condition(test.where, required=True))
         parts.extend(self._windows())
         if self.this is not None:
-            narrow = Compiler(self.this)
-            parts.extend(narrow.condition(condition) for condition in self.outer.narrowing)
-            parts.append(both(self.this.born()))
+            parts.append(self._narrowed(self.this))
+        elif self.outer.narrowing:
+            subject = Scope(self.outer.subject, self.outer.subjects, self.clock)
+            narrowed = self._narrowed(subject)
+            back = subject.anchor(self.before, self.link)
+            keys = select(subject.id if back is None else back).select_from(subject.source()).where(narrowed)
+            parts.append(self.linked.in_(keys))
         return parts
+
+    def _narrowed(self, subject: Scope) -> ColumnElement[bool]:
+        """What the subject must meet anyway: rows of no such subject need not be looked at."""
+        compiler = Compiler(subject)
+        return both(*(compiler.condition(condition) for condition in self.outer.narrowing), subject.born())
 
     def _windows(self) -> list[ColumnElement[bool]]:
         test, parts = self.test, []
@@ -196,7 +204,11 @@ class _Derived:
         if test.aggregate == "change":
             return self._change()
         assert test.of is not None
-        column = self.scope.fact(Path((), test.of, self.scope.subject, self.scope.subject), test.of)
+        own = Path((), test.of, self.scope.subject, self.scope.subject)
+        column = self.scope.fact(own, test.of)
+        happened = self.scope.happened(own, test.of)
+        if happened is not None:
+            column = case((happened, column))
         currency = next((found for _, value in test.bounds if (found := money_currency(value))), None)
         if currency is not None:
             column = case((self.scope.table.c.currency == currency, column))
@@ -216,19 +228,6 @@ class _Derived:
         now = func.sum(case((recent, measured), else_=0))
         before = func.sum(case((recent, 0), else_=measured))
         return case((before > 0, (now - before) * 100.0 / before))
-
-    def _time_bounds(self, found: ColumnElement[Any]) -> list[ColumnElement[bool]]:
-        of = self.test.of
-        if of is None or of.kind not in (Kind.MOMENT, Kind.DAY):
-            return []
-        return [self._time_bound(found, op, value) for op, value in self.test.bounds]
-
-    def _time_bound(self, found: ColumnElement[Any], op: str, value: Any) -> ColumnElement[bool]:
-        if op in ("within", "within_next"):
-            return window(found, self.scope, *((value, None) if op == "within" else (None, value)))
-        at = instant(value, self.scope) if isinstance(value, Moment) else None
-        there = self.clock.at(at) if at is not None else other(value, self.scope)[0]
-        return {"before": found < there, "after": found > there, "since": found >= there, "is": found == there}[op]
 
     def _latest(self, where: list[ColumnElement[bool]]) -> Select[Any]:
         natural = self.scope.table.c[self.test.path.subject.natural]

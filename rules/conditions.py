@@ -206,17 +206,23 @@ class Parser:
         if operator in ("in", "not_in"):
             value = self._several(fact, node)
         elif operator == "between":
-            value = self._pair(path, fact, node)
+            value = self._pair(path if fact.kind in (Kind.MOMENT, Kind.DAY) else None, fact, node)
         elif operator in ("within", "within_next"):
             value = duration(node.value)
             if value is None:
                 self.said.add(node, f"'{node.value}' is not a duration", expected=DURATION_FORM)
         else:
             value = self.value(path, fact, node)
+            if isinstance(value, Path) and operator in TEXT_ONLY:
+                self.said.add(node, f"'{operator}' takes a text, not another fact", expected="a text")
         return None if value is None else Compare(path, operator, value)
 
     def _several(self, fact: Fact, node: Node) -> Any:
         if isinstance(node.value, str) and node.value.endswith(".csv"):
+            if fact.kind is not Kind.TEXT:
+                said = f"a list file holds texts, and '{fact.name}' is a {fact.kind}"
+                self.said.add(node, said, expected="the values here, such as [one, two]")
+                return None
             found = self.read_list(node.value, fact.name)
             if isinstance(found, str):
                 self.said.add(node, found, expected="a CSV file beside the rules, such as lists/vip.csv")
@@ -288,6 +294,8 @@ class Parser:
         since = self._since(path, node.value["since"]) if "since" in node.value else None
         holds, of, bounds = self._test(test, body, path)
         self.depth -= 1
+        if test == "latest" and not path.subject.natural:
+            self.said.add(body, f"a {path.subject.name} has no time of its own, so none of them is the latest")
         if test == "change" and "within" not in node.value:
             self.said.add(body, "change compares two windows, so it needs 'within'", expected="within: 90 days")
         return Related(path, test, holds, of, bounds, where, window.get("within"), window.get("within_next"), since)
