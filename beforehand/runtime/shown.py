@@ -99,7 +99,8 @@ def _channels(sent: Mapping[tuple[str, str], int]) -> list[str]:
 def show_end(console: Console, watch: Watch, addresses: Addresses) -> None:
     """How long it took, and where to look."""
     first, all_of_it = watch.seconds.get("first message"), watch.seconds["first round"]
-    console.print(f"First message after {first} s, the whole round after {all_of_it} s. Now open:")
+    told = f"First message after {first} s, the" if first else "No new message; the"
+    console.print(f"{told} whole round after {all_of_it} s. Now open:")
     show_addresses(console, addresses)
 
 
