@@ -55,7 +55,8 @@ def _read(kind: str, text: pl.Series, reading: Reading, words: tuple[str, ...]) 
     if kind in ("day", "date"):
         forms = reading.dates or (*(reading.times or ()), "%Y-%m-%d", "iso")
         found = read_days(text, forms)
-        return Typed(found, _wrong(text, found, f"is not a day {_formats(reading.dates or reading.times)}"))
+        said = f"is not a day {_formats(reading.dates or reading.times, 'yyyy-mm-dd', 'dates')}"
+        return Typed(found, _wrong(text, found, said))
     if kind in ("money", "number"):
         found = read_numbers(text, reading.decimal or ".", reading.thousands or "")
         return Typed(found, _wrong(text, found, "is not a number"))
@@ -84,8 +85,8 @@ def _times(text: pl.Series, reading: Reading) -> Typed:
     return Typed(times.micros, _wrong(text, times.micros, said), notes)
 
 
-def _formats(formats: tuple[str, ...] | None) -> str:
-    return f"of the form {' or '.join(formats)}" if formats else "of the form yyyy-mm-dd hh:mm:ss; say 'times: ...'"
+def _formats(formats: tuple[str, ...] | None, usual: str = "yyyy-mm-dd hh:mm:ss", word: str = "times") -> str:
+    return f"of the form {' or '.join(formats)}" if formats else f"of the form {usual}; say '{word}: ...'"
 
 
 def _wrong(text: pl.Series, found: pl.Series, reason: str) -> list[tuple[pl.Series, str]]:

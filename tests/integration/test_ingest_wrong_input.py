@@ -199,3 +199,9 @@ load:
     [said] = report.problems
     assert "sources.yaml:5:28: the load into products cannot be carried out; look at its expressions" in said
     assert rows(sqlite_engine, "SELECT external_id FROM customer") == [("one",)]
+
+
+def test_an_impossible_day_rejects_the_order(sqlite_engine: Engine, tmp_path: Path) -> None:
+    report = ingest(sqlite_engine, tmp_path, ORDERS, {"orders.csv": f"{HEADER}1,,1.00,2026-02-30\n{GOOD[1]}"})
+    assert numbers(sqlite_engine) == ["2"]
+    assert rejects(report)[0]["reason"] == "promised_on is not a day of the form yyyy-mm-dd; say 'dates: ...'"
