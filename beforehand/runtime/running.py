@@ -141,16 +141,22 @@ def run_up(wire: Callable[[], "App"]) -> int:
 
 
 async def _up(app: "App", console: Console) -> int:
-    from beforehand.runtime import shown
-
     stop = stop_on_signals()
     settings = with_free_ports(app.settings, console.print)
     child = start_prefect(settings)
     await child.start()
-    await asyncio.to_thread(importlib.import_module, "beforehand.runtime.house")
+    try:
+        await unless(stop, asyncio.to_thread(importlib.import_module, "beforehand.runtime.house"))
+        await _over_their_data(stop, replace(app, settings=settings), child, console)
+    finally:
+        await child.stop()
+    return 0
+
+
+async def _over_their_data(stop: asyncio.Event, app: "App", child: PrefectChild, console: Console) -> None:
+    from beforehand.runtime import shown
     from beforehand.runtime.house import House
 
-    app = replace(app, settings=settings)
     async with House(app, child) as house:
         shown.show_addresses(console, house.addresses)
         console.print("The Prefect server is starting; messages that are due go out already.")
@@ -158,7 +164,6 @@ async def _up(app: "App", console: Console) -> int:
             console.print("Everything is up. Ctrl-C stops it.")
         await stop.wait()
         console.print("Stopping ...")
-    return 0
 
 
 def stop_on_signals() -> asyncio.Event:
