@@ -45,7 +45,7 @@ def test_broken_rules_start_nothing(tmp_path: Path) -> None:
     ended = up(tmp_path, BEFOREHAND_RULES=str(rules))
     assert ended.returncode == 1
     assert "The rules were not loaded, so nothing was started." in ended.stderr
-    assert "odd.yaml:2:" in ended.stderr
+    assert "odd.yaml:1:1: 'title' is missing" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert servers_of(tmp_path) == []
 
