@@ -65,13 +65,15 @@ class Rendered:
 class Templates:
     """The templates of one folder, compiled once per process; a file that changes is read anew.
 
-    ``language`` is where the fall-back ends, ``zone`` the IANA zone where the customer's own is not known.
+    ``language`` is where the fall-back ends, ``zone`` the IANA zone where the customer's own is not known. ``keys``:
+    somebody answers the keys that a called customer presses, so the call may offer them.
     """
 
-    def __init__(self, folder: Path, *, language: str = "en", zone: str = "UTC") -> None:
+    def __init__(self, folder: Path, *, language: str = "en", zone: str = "UTC", keys: bool = True) -> None:
         self.folder = folder
         self.language = language
         self.zone = zone
+        self.keys = keys
         self._text = _environment(Files(folder), html=False)
         self._html = _environment(Files(folder), html=True)
         self._trial = _environment(Files(folder, inline=False), html=True)
@@ -174,6 +176,7 @@ class Templates:
             "direction": "rtl" if rtl else "ltr",
             "side": "right" if rtl else "left",
             "channel": channel.value,
+            "offers_keys": self.keys,
         }
         said_in = tuple(fall_back(written, self.language))
         return {**frozen(context, languages=said_in), "formats": formats, "page": page}

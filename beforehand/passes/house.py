@@ -82,16 +82,20 @@ class _Said:
     folder: Path
     language: str
     zone: str
+    keys: bool
 
 
 @lru_cache(maxsize=8)
 def _templates(said: _Said) -> Templates:
-    return Templates(said.folder, language=said.language, zone=said.zone)
+    return Templates(said.folder, language=said.language, zone=said.zone, keys=said.keys)
 
 
 def templates_of(app: App) -> Templates:
     """The message templates, compiled once in this process."""
-    return _templates(_Said(app.settings.templates, app.settings.language, app.settings.time_zone))
+    settings = app.settings
+    # No page answers a pressed key yet, and a live call must not offer what nobody does.
+    keys = settings.delivery != "live"
+    return _templates(_Said(settings.templates, settings.language, settings.time_zone, keys))
 
 
 def brand_of(settings: Settings) -> Brand:

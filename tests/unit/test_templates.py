@@ -291,3 +291,13 @@ def test_the_examples_of_the_how_to_page_work(tmp_path: Path) -> None:
         (example,) = [block for block in blocks if block.startswith(start)]
         (tmp_path / "parcel-waiting" / f"{name}.en.txt").write_text(example, encoding="utf-8")
     assert Templates(tmp_path).problems("parcel-waiting", [SMS, EMAIL], subject="order") == []
+
+
+@pytest.mark.parametrize("language", ["en", "ar", "zh"])
+def test_a_call_offers_keys_only_where_somebody_answers_them(language: str) -> None:
+    context = sample_context("customer", language=language)
+    offered = Templates(FOLDER).render("first-weeks-care", "voice", language, context).text
+    plain = Templates(FOLDER, keys=False).render("first-weeks-care", "voice", language, context).text
+    assert "9" in offered.splitlines()[-1]
+    assert "9" not in plain.replace("+44 20 7946 0000", "")
+    assert "7946 0000" in plain
