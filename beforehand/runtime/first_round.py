@@ -83,7 +83,8 @@ async def _runs(house: House, watch: Watch, begun: datetime) -> list[str]:
     failed: dict[str, str] = {}
     sent = asyncio.create_task(_first_message(house, watch, begun))
     try:
-        runs = await start_runs(urgent_first)
+        with house.no_new_runs():
+            runs = await start_runs(urgent_first)
         watch.mark("runs asked for")
         async with asyncio.timeout(PATIENCE):
             async for rule_id, problem in ended_runs(runs):

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import importlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Self
@@ -93,6 +93,18 @@ class House:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._ready.wait(), patience)
         return self._ready.is_set()
+
+    @contextlib.contextmanager
+    def no_new_runs(self) -> Iterator[None]:
+        """The worker takes no run inside: to ask for many is quick while none is at work."""
+        worker = self._worker
+        if worker is not None:
+            worker.draining = True
+        try:
+            yield
+        finally:
+            if worker is not None:
+                worker.draining = self._closing
 
     async def start_heartbeat(self) -> None:
         """Let the heart beat."""
