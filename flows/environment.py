@@ -46,6 +46,9 @@ def prefect_environment(home: Path, port: int) -> dict[str, str]:
     }
 
 
+SERVER_ONLY = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING"}
+"""What differs in the server's process: its console is its log file."""
+
 _QUIET = {  # nothing calls home, nothing is advertised
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",

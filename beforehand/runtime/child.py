@@ -13,7 +13,7 @@ from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
 from beforehand import ROOT
-from flows.environment import PARENT
+from flows.environment import PARENT, SERVER_ONLY
 
 log = logging.getLogger("beforehand.prefect")
 _direct = build_opener(ProxyHandler({}))
@@ -50,7 +50,13 @@ class PrefectChild:
                 sys.executable,
                 "-m",
                 "flows.server",
-                env={**os.environ, **self._environment, "PYTHONPATH": str(ROOT), PARENT: str(os.getpid())},
+                env={
+                    **os.environ,
+                    **self._environment,
+                    **SERVER_ONLY,
+                    "PYTHONPATH": str(ROOT),
+                    PARENT: str(os.getpid()),
+                },
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

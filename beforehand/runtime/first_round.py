@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from beforehand.passes.outcome import FAILED, GONE
 from beforehand.runtime.demo import Watch
 from beforehand.runtime.house import House
 from models.database import reading
@@ -19,9 +20,8 @@ message: Any = Message.__table__  # type: ignore[attr-defined]
 rule_pass: Any = RulePass.__table__  # type: ignore[attr-defined]
 
 PATIENCE = 180.0
-GONE = (MessageState.ACCEPTED, MessageState.SENT, MessageState.DELIVERED)
 ON_THE_WAY = (MessageState.PLANNED, MessageState.QUEUED, MessageState.CLAIMED, MessageState.IN_FLIGHT)
-WRONG = (MessageState.FAILED, MessageState.UNKNOWN, MessageState.UNDELIVERED)
+WRONG = (*FAILED, MessageState.UNKNOWN)
 
 
 @dataclass
