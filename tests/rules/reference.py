@@ -198,9 +198,10 @@ class Reader:
                 return False
         elif not self.born(row):
             return False
-        if test.since is not None:
-            if natural is None or natural > self.now or not self.times(natural, "since", test.since, row):
-                return False
+        if test.since is not None and (natural is None or natural > self.now):
+            return False
+        if test.since is not None and not self.times(natural, "since", test.since, row):
+            return False
         return test.where is None or self.holds(test.where, row)
 
     def of(self, test: Related, row: Row) -> Any:

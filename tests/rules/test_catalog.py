@@ -1,4 +1,4 @@
-"""The tests in the shipped rules' own files, through the real loader, compiler, gates and planner; and their templates."""
+"""The tests in the shipped rules' own files, through the real loader, compiler, gates and planner."""
 
 from pathlib import Path
 from typing import Any

@@ -74,8 +74,10 @@ temporal = st.one_of(
     st.sampled_from(["missing", "present", "today", "yesterday"]),
 )
 text_tests = st.sampled_from(
-    ["gold", "missing", "present", "{is_not: gold}", "[gold, tin]", "{not_in: [gold]}", "{contains: ol}"]
-    + ["{starts_with: G}", "{contains: '%'}", "ذهب"]
+    [
+        *("gold", "missing", "present", "{is_not: gold}", "[gold, tin]", "{not_in: [gold]}"),
+        *("{contains: ol}", "{starts_with: G}", "{contains: '%'}", "ذهب"),
+    ]
 )
 order_facts = st.one_of(
     one("{fact}: {t}", fact=st.sampled_from(["placed_at", "delivered_at", "cancelled_at", "placed_on"]), t=temporal),
