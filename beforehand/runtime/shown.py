@@ -59,7 +59,7 @@ def show_shop(console: Console, loaded: Loaded) -> None:
 
 def show_round(console: Console, found: Round) -> None:
     """What the rules found, what was sent, and what was withheld and why."""
-    console.print(_table(found))
+    console.print(_table(found, console.width))
     total = sum(found.sent.values())
     console.print(f"[bold]Sent {total:,}[/]: {', '.join(_channels(found.sent)) or 'nothing'}")
     if found.waiting:
@@ -72,15 +72,18 @@ def show_round(console: Console, found: Round) -> None:
         console.print(f"[bold red]Problem:[/] {problem}", markup=True, highlight=False)
 
 
-def _table(found: Round) -> Table:
+def _table(found: Round, width: int) -> Table:
+    """One line a rule, whatever the terminal's width: the titles give way."""
+    room = max(12, width - 64)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("rule")
-    table.add_column("what it is for", overflow="ellipsis", no_wrap=True, max_width=46)
+    table.add_column("rule", no_wrap=True)
+    table.add_column("what it is for", no_wrap=True)
     for word in ("found", "sent", "waiting", "withheld"):
-        table.add_column(word, justify="right")
+        table.add_column(word, justify="right", no_wrap=True)
     for rule in found.rules:
         counts = (rule.matched, rule.sent, rule.waiting, sum(rule.withheld.values()))
-        table.add_row(rule.rule_id, rule.title, *(f"{count:,}" for count in counts))
+        title = rule.title if len(rule.title) <= room else f"{rule.title[: room - 1]}…"
+        table.add_row(rule.rule_id, title, *(f"{count:,}" for count in counts))
     return table
 
 
