@@ -37,6 +37,7 @@ fix: $(VENV)/.dev ## Put style right where a tool can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/python -c "from beforehand.settings import example; print(example(), end='')" > .env.example
+	$(BIN)/python -m tests.docs.pages
 
 bench: $(VENV)/.dev ## Measure, and print the figures for docs/figures.md
 	$(BIN)/python -m pytest -m bench -s

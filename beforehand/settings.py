@@ -6,6 +6,7 @@ from typing import Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models.vocabulary import Purpose
@@ -125,6 +126,15 @@ class Settings(BaseSettings):
         return ZoneInfo(self.time_zone)
 
 
+def _shown(field: FieldInfo) -> str | None:
+    """A setting's default as text: complex values as JSON, secrets as placeholders; None where there is none."""
+    default = field.get_default(call_default_factory=True)
+    shown = default.get_secret_value() if isinstance(default, SecretStr) else default
+    if shown is None or isinstance(shown, str):
+        return shown
+    return json.dumps(shown, default=str).strip('"')
+
+
 def example() -> str:
     """The text of ``.env.example``: each setting's line of help and its default, in the order of the class.
 
@@ -132,9 +142,18 @@ def example() -> str:
     """
     parts = ["# Beforehand's settings with their defaults. Copy this file to .env and change what you need.\n"]
     for name, field in Settings.model_fields.items():
-        default = field.get_default(call_default_factory=True)
-        shown = default.get_secret_value() if isinstance(default, SecretStr) else default
-        text = shown if isinstance(shown, str) else json.dumps(shown, default=str).strip('"')
-        line = f"BEFOREHAND_{name.upper()}=" + (f"'{text}'" if set(text) & set(' {["') else text)
-        parts.append(f"# {field.description}\n{'# ' + line.removesuffix('null') if shown is None else line}\n")
+        text = _shown(field)
+        word = f"BEFOREHAND_{name.upper()}="
+        quoted = f"'{text}'" if text is not None and set(text) & set(' {["') else text
+        parts.append(f"# {field.description}\n{f'# {word}' if text is None else f'{word}{quoted}'}\n")
     return "\n".join(parts)
+
+
+def settings_markdown() -> str:
+    """The table of ``docs/reference/settings.md``: each setting's name, default and what it is for."""
+    rows = ["| setting | default | what for |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        text = _shown(field)
+        default = f"`{text}`" if text else "*empty*"
+        rows.append(f"| `BEFOREHAND_{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(rows)
