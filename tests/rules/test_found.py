@@ -56,3 +56,43 @@ def test_bounds_of_aggregates(database: Engine, test: str, given: str, holds: bo
 def test_what_cannot_be_asked_is_refused(test: str) -> None:
     with pytest.raises(RuleErrors):
         rule_of("a:\n  " + test)
+
+
+NESTED = [
+    ("of the customer's orders", "order", "customer.orders: {max: {of: delivered_at, before: today}}", "order: {delivered_at: yesterday}", True),
+    ("of the customer's orders, no", "order", "customer.orders: {max: {of: delivered_at, before: yesterday}}", "order: {delivered_at: yesterday}", False),
+    ("in a relation", "customer", "tickets: {any: {surveys: {max: {of: answered_at, before: today}}}}", "customer: {tickets: [{surveys: [{answered_at: yesterday}]}]}", True),
+    ("in a relation, no", "customer", "tickets: {any: {surveys: {max: {of: answered_at, before: yesterday}}}}", "customer: {tickets: [{surveys: [{answered_at: yesterday}]}]}", False),
+    ("in an exception", "customer", "none_of: [{orders: {min: {of: promised_on, is: today}}}]", "customer: {tier: gold}", True),
+    ("where nothing else of the customer is asked", "customer", "orders: {max: {of: placed_at, within: 3 days}}", "customer: {orders: [{placed_at: 1 day ago}]}", True),
+    ("a planned one that lies ahead", "customer", "subscriptions: {min: {of: renews_at, within_next: 3 days}}", "customer: {subscriptions: [{renews_at: in 2 days}]}", True),
+    ("texts compared", "customer", "last_name: {is: this.first_name}", "customer: {first_name: Ada, last_name: Ada}", True),
+    ("texts compared, no", "customer", "last_name: {is: this.first_name}", "customer: {first_name: Ada, last_name: Bee}", False),
+    ("numbers compared", "ticket", "satisfaction: {less_than: reopen_count}", "ticket: {satisfaction: 1, reopen_count: 2}", True),
+    ("in a list of times of others", "order", "delivered_at: {between: [shipped_at, promised_on]}", "order: {shipped_at: 3 days ago, delivered_at: yesterday, promised_on: yesterday}", True),
+    ("a ticket of an order of a customer", "customer", "orders.tickets: {any: {topic: delivery}}", "customer: {orders: [{tickets: [{topic: delivery}]}]}", True),
+    ("latest of a path", "customer", "orders.tickets: {latest: {topic: delivery}}", "customer: {orders: [{tickets: [{topic: delivery, opened_at: 2 days ago}, {topic: invoice, opened_at: 3 days ago}]}]}", True),
+    ("change of a path", "customer", "orders.tickets: {change: {of: count, at_least: 0%}, within: 30 days}", "customer: {orders: [{placed_at: 50 days ago, tickets: [{opened_at: 2 days ago}, {opened_at: 40 days ago}]}]}", True),
+    ("paths to one in a test", "customer", "orders: {any: {customer.tier: gold}}", "customer: {tier: gold, orders: [{net_total: 1 EUR}]}", True),
+    ("a customer of an event", "event", "customer.orders: {count: 0}\n  name: login", "event: {name: login}", True),
+    ("sum in where", "customer", "orders: {count: 1, where: {lines: {sum: {of: net_total, more_than: 10 EUR}}}}", "customer: {orders: [{lines: [{net_total: 6 EUR}, {net_total: 5 EUR}]}, {lines: [{net_total: 9 EUR}]}]}", True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("subject", "test", "given", "holds"), [pytest.param(*c[1:], id=c[0]) for c in NESTED])
+def test_words_put_together(database: Engine, subject: str, test: str, given: str, holds: bool) -> None:
+    rows = given if given.startswith("customer") else f"customer: {{time_zone: Europe/Berlin}}\n{given}"
+    assert bool(matched(database, rule_of("a:\n  " + test, subject=subject), rows)) is holds
+
+
+AHEAD = [
+    ("lines of an order to come", "orders.lines: {sum: {of: quantity, at_least: 5}}", "orders: [{placed_at: in 3 days, lines: [{quantity: 5}]}]", False),
+    ("lines of an order there is", "orders.lines: {sum: {of: quantity, at_least: 5}}", "orders: [{placed_at: 3 days ago, lines: [{quantity: 5}]}]", True),
+    ("product of an order to come", "orders.lines.product: {any: {category: toys}}", "orders: [{placed_at: in 3 days, lines: [{product: {category: toys}}]}]", False),
+    ("none in an order to come", "orders.lines: {none: {quantity: 5}}", "orders: [{placed_at: in 3 days, lines: [{quantity: 5}]}]", True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("test", "given", "holds"), [pytest.param(*c[1:], id=c[0]) for c in AHEAD])
+def test_a_path_through_a_row_that_is_not_there_yet(database: Engine, test: str, given: str, holds: bool) -> None:
+    assert bool(matched(database, rule_of("a:\n  " + test), f"customer:\n  {given}")) is holds
