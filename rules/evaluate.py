@@ -97,25 +97,27 @@ def refuse_mixed_currencies(connection: Connection, rule: Rule) -> None:
         table = models.Base.metadata.tables[table_name]
         found = select(table.c.currency).where(table.c.currency != currency).distinct().limit(5)
         others = sorted(connection.execute(found).scalars())
-        if others:
-            place = _place_of(rule, currency)
-            said.add(
-                place,
-                f"the rule compares {currency}, but the {table_name} rows are also in {', '.join(others)}",
-                expected="one currency in the data, or a rule for each currency",
-            )
+        if currency and others:
+            compares, place = f"compares {currency}, but the {table_name} rows are also in", _place_of(rule, currency)
+        elif len(others) > 1:
+            compares, place = f"adds up money, but the {table_name} rows are in", _place_of(rule, "change:")
+        else:
+            continue
+        expected = "one currency in the data, or a rule for each currency"
+        said.add(place, f"the rule {compares} {', '.join(others)}", expected=expected)
     if said.problems:
         raise RuleErrors(said.problems)
 
 
-def _place_of(rule: Rule, currency: str) -> Node:
+def _place_of(rule: Rule, part: str) -> Node:
     for number, line in enumerate(rule.text.splitlines(), start=1):
-        if currency in line:
-            return Node(None, number, line.index(currency) + 1)
+        if part in line:
+            return Node(None, number, line.index(part) + 1)
     return Node(None, 1, 1)
 
 
 def _money_tables(conditions: list[Group] | tuple[Condition, ...]) -> list[tuple[str, str]]:
+    """Tables whose money is compared, each with the currency named; with none where it is only added up (change)."""
     found: list[tuple[str, str]] = []
     for test in conditions:
         if isinstance(test, Group):
@@ -123,6 +125,8 @@ def _money_tables(conditions: list[Group] | tuple[Condition, ...]) -> list[tuple
         elif isinstance(test, Related):
             found += _money_tables(tuple(part for part in (test.where, test.holds) if part is not None))
             found += [(test.path.subject.table, c) for _, value in test.bounds if (c := money_currency(value))]
+            if test.aggregate == "change" and test.of is not None and test.of.kind is Kind.MONEY:
+                found.append((test.path.subject.table, ""))
         elif isinstance(test, Compare) and (currency := money_currency(test.value)):
             found.append((test.path.subject.table, currency))
     return found

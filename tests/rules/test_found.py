@@ -3,8 +3,12 @@
 import pytest
 from sqlalchemy import Engine
 
+from models.database import reading
 from rules.errors import RuleErrors
-from tests.rules.build import matched, rule_of
+from rules.evaluate import refuse_mixed_currencies
+from rules.given import Given, frame
+from rules.reader import Complaints, read
+from tests.rules.build import NOW, matched, rule_of
 
 TIMES = [
     ("max of a moment before a day", "orders: {max: {of: placed_at, before: today}}", "orders: [{placed_at: yesterday}]", True),
@@ -96,3 +100,22 @@ AHEAD = [
 @pytest.mark.parametrize(("test", "given", "holds"), [pytest.param(*c[1:], id=c[0]) for c in AHEAD])
 def test_a_path_through_a_row_that_is_not_there_yet(database: Engine, test: str, given: str, holds: bool) -> None:
     assert bool(matched(database, rule_of("a:\n  " + test), f"customer:\n  {given}")) is holds
+
+
+TWO = "customer: {orders: [{net_total: 9 EUR}, {net_total: 9 GBP}]}"
+MIXED = [
+    ("orders: {change: {of: net_total, less_than: -50%}, within: 9 days}", "the rule adds up money, but the orders rows are in EUR, GBP"),
+    ("orders: {sum: {of: net_total, at_least: 5 EUR}}", "the rule compares EUR, but the orders rows are also in GBP"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("test", "words"), MIXED)
+def test_mixed_currencies_are_refused_at_their_place(database: Engine, test: str, words: str) -> None:
+    rule = rule_of("a:\n  " + test)
+    said = Complaints("given")
+    with reading(database) as connection:
+        refuse_mixed_currencies(connection, rule)
+        Given(connection, rule, frame(read(NOW, "now"), said), said).build(read(TWO, "given"))
+        with pytest.raises(RuleErrors, match=words) as refused:
+            refuse_mixed_currencies(connection, rule)
+    assert refused.value.problems[0].line == 7
