@@ -23,7 +23,7 @@ def with_attributes(known: dict[str, Subject], path: Path | None) -> dict[str, S
     """The subjects with the facts of ``facts.yaml`` added. Raises RuleErrors for a file that is not right."""
     if path is None:
         return known
-    _, root = read_file(path, str(path))
+    _, root = read_file(path)
     said = Complaints(str(path))
     added = dict(known)
     if not root.is_map:

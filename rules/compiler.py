@@ -15,7 +15,7 @@ from models.terms import Money
 from models.types import Json
 from rules.comparisons import compare, money_currency, of_time, ordered, plain, window
 from rules.conditions import Compare, Condition, Group, Path, Related
-from rules.facts import Kind, Subject
+from rules.facts import Kind, Relation, Subject
 from rules.scope import Attached, Clock, Scope, both
 from rules.sql import json_record, moment_text
 from rules.values import Moment
@@ -126,22 +126,29 @@ class _Derived:
         self.scope = Scope(test.path.subject, outer.subjects, self.clock, this=self.this)
         self.compiler = Compiler(self.scope)
         self.bridge: list[tuple[NamedFromClause, ColumnElement[bool]]] = []
+        self.passed: list[ColumnElement[bool] | None] = []
         self.linked = self._linked()
 
     def _linked(self) -> ColumnElement[Any]:
         """The column that points back at the subject; tables between it and the tested one become a bridge."""
         if not self.after:
             return self.scope.table.c[self.link.there]
-        here = Scope(self.outer.subjects[self.link.target], self.outer.subjects, self.clock).table
+        here = self._passing(self.link)
         linked: ColumnElement[Any] = here.c[self.link.there]
         tables = [here]
         for relation in self.after[:-1]:
-            there = Scope(self.outer.subjects[relation.target], self.outer.subjects, self.clock).table
+            there = self._passing(relation)
             self.bridge.append((tables[-1], tables[-1].c[relation.here] == there.c[relation.there]))
             tables.append(there)
         last = self.after[-1]
         self.bridge.append((tables[-1], tables[-1].c[last.here] == self.scope.table.c[last.there]))
         return linked
+
+    def _passing(self, relation: Relation) -> NamedFromClause:
+        """A table on the way: what hangs on a row that is not there yet is not there either."""
+        scope = Scope(self.outer.subjects[relation.target], self.outer.subjects, self.clock)
+        self.passed.append(scope.born())
+        return scope.table
 
     def build(self) -> Select[Any]:
         where = self._where()
@@ -175,7 +182,8 @@ class _Derived:
         return both(*(compiler.condition(condition) for condition in self.outer.narrowing), subject.born())
 
     def _windows(self) -> list[ColumnElement[bool]]:
-        test, parts = self.test, []
+        test = self.test
+        parts = [born for born in self.passed if born is not None]
         natural = self.scope.table.c[test.path.subject.natural] if test.path.subject.natural else None
         born = self.scope.born()
         if test.within is not None and natural is not None:

@@ -69,7 +69,7 @@ def load_folder(folder: Path, facts: Path | None = None) -> RuleSet:
     rules: dict[str, Rule] = {}
     for file in files:
         try:
-            text, root = read_file(file, str(file))
+            text, root = read_file(file)
         except RuleErrors as refused:
             problems.extend(refused.problems)
             continue

@@ -78,7 +78,7 @@ def _list(node: Node | None, word: str, complaints: Complaints) -> list[Node]:
 
 def _source(name: str, node: Node, defaults: Node, complaints: Complaints) -> Source:
     if isinstance(node.value, str):  # just a file's name
-        node = Node({"file": node}, node.line, node.column, {"file": node})
+        node = Node({"file": node}, node.line, node.column, keys={"file": node})
     if not complaints.only(node, f"source '{name}'", SOURCE):
         return Source(name, node)
 

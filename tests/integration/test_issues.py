@@ -208,9 +208,9 @@ def test_all_that_is_wrong_is_said_at_once_with_its_place_and_nothing_is_changed
     for place, words in [
         ("b.yaml:1:5:", "'pot'"),
         ("b.yaml:3:11:", "hihg"),
-        ("b.yaml:3:11:", "did you mean 'high'"),
+        ("b.yaml:3:11:", "did you mean high"),
         ("b.yaml:4:1:", "advise"),
-        ("b.yaml:4:1:", "did you mean 'advice'"),
+        ("b.yaml:4:1:", "did you mean advice"),
         ("b.yaml:9:33:", "2026-02-30"),
         ("c.yaml:4:10:", "affects names nothing"),
         ("c.yaml:5:12:", "has no zone"),

@@ -32,18 +32,18 @@ load:
     found = said(tmp_path, text)
     places = ["2:25", "2:51", "4:11", "5:11", "10:14", "10:45", "10:62", "10:63"]
     assert [problem.partition(": ")[0] for problem in found] == places
-    assert "did you mean 'delimiter'?" in found[0]
+    assert "did you mean delimiter?" in found[0]
     assert "unknown encoding 'utf-88'" in found[1]
-    assert "did you mean 'orders'?" in found[2]
+    assert "did you mean orders?" in found[2]
     assert "unknown source 'ordrs'" in found[3]
-    assert "did you mean 'placed_at'?" in found[4]
+    assert "did you mean placed_at?" in found[4]
     assert "'sum' needs 'group_by'" in found[5]
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "the mapping file is empty"),
+        ("", "the file is empty"),
         ("sources: [", "this is not YAML"),
         ("sources: {a: {file: x, file: y}}\nload: []", "the key 'file' stands twice"),
         ("sources: {a: '${NOT_SET_ANYWHERE}/x.csv'}\nload: []", "the environment variable NOT_SET_ANYWHERE is not set"),
