@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from dateutil.relativedelta import relativedelta
-from sqlalchemy import ColumnElement, Date, and_, literal, not_, or_
+from sqlalchemy import ColumnElement, Date, and_, case, literal, not_, or_
 
 from models.terms import Money
 from models.types import day_start, local_day
@@ -55,10 +55,14 @@ def of_time(column: Expr, kind: Kind, op: str, value: Any, scope: Scope) -> Colu
 
 
 def other(path: Path, scope: Scope) -> tuple[Expr, Fact]:
-    """Another fact as a value: its column and what it is. ``this.`` looks from the rule's own subject."""
+    """Another fact as a value: its column and what it is. ``this.`` looks from the rule's own subject.
+
+    A moment that has not come by the clock's now is missing here too.
+    """
     assert path.fact is not None
     seen = scope.this if path.from_this and scope.this is not None else scope
-    return seen.fact(path, path.fact), path.fact
+    column, happened = seen.fact(path, path.fact), seen.happened(path, path.fact)
+    return column if happened is None else case((happened, column)), path.fact
 
 
 def plain(column: Expr, op: str, value: Any, scope: Scope | None = None) -> ColumnElement[bool]:
@@ -66,6 +70,8 @@ def plain(column: Expr, op: str, value: Any, scope: Scope | None = None) -> Colu
     if isinstance(value, Path):
         assert scope is not None
         value = other(value, scope)[0]
+        if op == "is_not":
+            return or_(column != value, column.is_(None), value.is_(None))
     equal: ColumnElement[bool] = column == value
     match op:
         case "is":
@@ -102,8 +108,7 @@ def _among(column: Expr, value: Any) -> ColumnElement[bool]:
 
 def _money(column: Expr, currency: Expr, op: str, value: Any, scope: Scope) -> ColumnElement[bool]:
     if isinstance(value, Path):
-        there, _ = other(value, scope)
-        return plain(column, op, there)
+        return plain(column, op, value, scope)
     amounts = value if isinstance(value, list) else [value]
     minor = [amount.minor for amount in amounts]
     test = plain(column, op, minor if isinstance(value, list) else minor[0])
@@ -224,6 +229,8 @@ def _day(column: Expr, op: str, value: Any, scope: Scope, *, indexed: bool) -> C
         among = or_(*(column == day_of(member, scope) for member in value))
         return among if op == "in" else or_(not_(among), column.is_(None))
     exact = _days(column, op, day_of(value, scope))
+    if op == "is_not" and isinstance(value, Path):
+        return or_(exact, day_of(value, scope).is_(None))
     return and_(exact, *_coarse_day(column, op, value, scope)) if indexed else exact
 
 

@@ -190,7 +190,9 @@ def test_what_the_tutorial_shows_of_a_wrong_rule_is_what_check_says(tmp_path: Pa
     with pytest.raises(RuleErrors) as refused:
         load_text(wrong, "gold-thanks")
     for problem in refused.value.problems:
-        assert f"rules/catalog/{problem}\n" in text
+        place = f"rules/catalog/{problem.path}:{problem.line}:{problem.column}"
+        (shown,) = (line for line in text.splitlines() if line.startswith(f"{place}: {problem.said}; expected "))
+        assert shown.endswith(f"did you mean {problem.meant}?" if problem.meant else problem.expected)
     assert len(refused.value.problems) == 2
 
 
