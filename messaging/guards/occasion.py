@@ -35,12 +35,25 @@ def _spoken(case_: Case) -> list[ColumnElement[bool]]:
 
 def name_occasions(connection: Connection, case_: Case) -> None:
     """Write each candidate's occasion: ``order/17``, ``customer/5``, or ``customer/5/2`` where it may come again."""
-    parts: ColumnElement[Any] = literal(f"{case_.terms.once.what}/") + cast(_key(case_), String)
+    stem: ColumnElement[Any] = literal(f"{case_.terms.once.what}/") + cast(_key(case_), String)
     if case_.terms.once.every:
-        before = select(func.count()).select_from(match).where(*_spoken(case_)).scalar_subquery()
-        parts = parts + literal("/") + cast(before, String)
-    connection.execute(update(candidate).values(occasion=parts))
+        connection.execute(update(candidate).values(occasion=stem + literal("/0")))
+        _number_occasions(connection, case_, stem)
+    else:
+        connection.execute(update(candidate).values(occasion=stem))
     _link_withheld(connection, case_)
+
+
+def _number_occasions(connection: Connection, case_: Case, stem: ColumnElement[Any]) -> None:
+    """Count the occasions that were, grouped: PostgreSQL without statistics scans ``match`` anew for each candidate."""
+    about = match.c.customer_id if case_.terms.once.what == "customer" else match.c.subject_id
+    mine = [match.c.rule_id == case_.terms.rule_id, match.c.started_at.is_not(None), about.is_not(None)]
+    if case_.terms.once.what != "customer":
+        mine.append(match.c.subject == case_.terms.subject)
+    counted = select(about.label("about"), func.count().label("times")).where(*mine).group_by(about).subquery()
+    here = candidate.c.customer_id if case_.terms.once.what == "customer" else candidate.c.subject_id
+    numbered = stem + literal("/") + cast(counted.c.times, String)
+    connection.execute(update(candidate).values(occasion=numbered).where(counted.c.about == here))
 
 
 def _link_withheld(connection: Connection, case_: Case) -> None:
