@@ -113,7 +113,7 @@ def closest(word: str, known: Iterable[str]) -> str:
     return next(iter(get_close_matches(word, list(known), n=1, cutoff=0.6)), "")
 
 
-def listing(words: Iterable[str], limit: int = 24) -> str:
+def listing(words: Iterable[str], limit: int = 12) -> str:
     """Words for an ``expected`` clause: ``a, b or c``; a long list is cut."""
     known = list(words)
     if len(known) > limit:

@@ -337,5 +337,5 @@ class _Loader:
         if not rows:
             return f"the list '{name}' is empty"
         column = rows[0].index(fact) if fact in rows[0] else 0
-        body = rows[1:] if fact in rows[0] or len(rows[0]) > 1 or rows[0][0].isidentifier() else rows
+        body = rows[1:] if fact in rows[0] else rows  # a header of another name is one more value, and does no harm
         return tuple(row[column].strip() for row in body if len(row) > column and row[column].strip())
