@@ -19,6 +19,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     false,
+    func,
     insert,
     literal,
     or_,
@@ -29,19 +30,19 @@ from sqlalchemy import (
 
 from messaging.claims import CLAIMABLE, Claim, Claimed, attempt, evidence, message
 from messaging.policy import Policy
-from messaging.recheck import EVERY, recheck
+from messaging.recheck import EVERY, is_barred, newest_consent, recheck, suppressed
 from messaging.recording import PAUSE, record, record_all
 from models.database import reading, writing
 from models.housekeeping import Lease, Switch
 from models.types import UTCDateTime
-from models.vocabulary import AttemptState, Channel, MessageState, Purpose, Reason
+from models.vocabulary import AttemptState, Channel, ConsentVerdict, MessageState, Purpose, Reason
 
 switch = Switch.__table__  # type: ignore[attr-defined]
 lease_row = Lease.__table__  # type: ignore[attr-defined]
 
 Stops = Callable[[Connection, datetime, Sequence[int]], int]
 """``(connection, now, message_ids) -> count``: marks those whose rule's ``stop_if`` holds by now CANCELLED with
-Reason.STOPPED, and says how many there were."""
+Reason.STOPPED, puts off those that cannot be asked, and says how many were cancelled."""
 
 
 def claim(
@@ -67,7 +68,7 @@ def claim(
     by_rule = stops(connection, now, ids) if stops else 0
     if by_rule:
         withheld[Reason.STOPPED] = by_rule
-    left = _still_claimable(connection, ids) if by_rule else ids
+    left = _still_claimable(connection, ids, now) if stops else ids
     hashes, no = recheck(connection, left, now, policy)
     withheld |= no
     claims = _give_out(connection, now, hashes, lease_seconds) if hashes else []
@@ -123,9 +124,10 @@ def _due(
     return list(connection.execute(due).scalars())
 
 
-def _still_claimable(connection: Connection, ids: Sequence[int]) -> list[int]:
+def _still_claimable(connection: Connection, ids: Sequence[int], now: datetime) -> list[int]:
     m = message.c
-    return list(connection.execute(select(m.id).where(m.id.in_(ids), m.state.in_(CLAIMABLE))).scalars())
+    still = select(m.id).where(m.id.in_(ids), m.state.in_(CLAIMABLE), m.due_at <= now)
+    return list(connection.execute(still).scalars())
 
 
 def _give_out(connection: Connection, now: datetime, hashes: Mapping[int, str], lease_seconds: float) -> list[Claim]:
@@ -186,14 +188,18 @@ def arm(
     """Commit that these claims are about to be on the wire. Only what is returned may be sent.
 
     A compare-and-set on the lease: a claim whose lease is over, that was reaped, whose message came too late or under
-    a kill switch is not armed and goes back to the queue. ``fingerprints`` are by attempt id. After this returns,
-    a crash leaves these attempts UNKNOWN, so the caller hands in few at a time.
+    a kill switch, or whose customer has said stop meanwhile, is not armed and goes back to the queue, where the next
+    claim gives it its reason. ``fingerprints`` are by attempt id. After this returns, a crash leaves these attempts
+    UNKNOWN, so the caller hands in few at a time.
     """
     until = now + timedelta(seconds=lease_seconds)
     leases = {c.attempt_id: c for c in claims}
     with writing(engine) as connection:
+        barred = suppressed(connection, {c.address_hash for c in claims})
+        free = [c.message_id for c in claims if not is_barred(c.channel, c.address_hash, c.purpose, barred)]
         fit = select(message.c.id).where(
-            message.c.id.in_([c.message_id for c in claims]),
+            message.c.id.in_(free),
+            func.coalesce(newest_consent(), "") != ConsentVerdict.WITHDRAWN,
             message.c.state == MessageState.CLAIMED,
             or_(message.c.expires_at.is_(None), message.c.expires_at > now),
             ~stopped_messages(connection),

@@ -130,7 +130,9 @@ def _update_withheld(connection: Connection, case_: Case) -> None:
             seen_at=case_.now,
             matched_at=c.matched_at,
             facts=c.facts,
+            subject=case_.terms.subject,  # an edit may have changed for_each, and a source whose order it is
             subject_id=c.subject_id,
+            customer_id=c.customer_id,
             version=case_.terms.version,
         )
     )

@@ -5,7 +5,7 @@ are things that SQL cannot work out.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -58,7 +58,7 @@ def recheck(
     Returns the address hashes of those that may, by message id, and how many may not, by reason.
     """
     looked = _load(connection, ids, policy)
-    barred = _suppressed(connection, looked)
+    barred = suppressed(connection, {seen.hash for seen in looked})
     guests = _guests(policy)
     verdicts = {seen.message_id: verdict(seen, now, policy, barred, guests) for seen in looked}
     no = {key: found for key, found in verdicts.items() if found}
@@ -73,9 +73,8 @@ def verdict(
     seen: Looked, now: datetime, policy: Policy, barred: Mapping[tuple[str, str], set[str]], guests: set[str] | None
 ) -> Verdict | None:
     """Why this message may not go now, or None. ``barred`` maps (hash, channel word) to the purposes barred."""
-    for word in (seen.channel, family(seen.channel), EVERY):
-        if barred.get((seen.hash, word), set()) & {EVERY, seen.purpose.value}:
-            return Verdict(Reason.SUPPRESSED)
+    if is_barred(seen.channel, seen.hash, seen.purpose, barred):
+        return Verdict(Reason.SUPPRESSED)
     if guests is not None and normal_address(seen.channel, seen.address) not in guests:
         return Verdict(Reason.NOT_ON_GUEST_LIST)
     if seen.consent == ConsentVerdict.WITHDRAWN:
@@ -90,6 +89,12 @@ def verdict(
     if seen.expires_at is not None and seen.expires_at <= until:
         return Verdict(Reason.TOO_LATE, MessageState.EXPIRED)
     return Verdict(Reason.QUIET_HOURS, MessageState.QUEUED, until)
+
+
+def is_barred(channel: str, hashed: str, purpose: Purpose, barred: Mapping[tuple[str, str], set[str]]) -> bool:
+    """Whether an address must not be used on a channel for a purpose; ``barred`` as :func:`suppressed` gives it."""
+    words = (channel, family(channel), EVERY)
+    return any(barred.get((hashed, word), set()) & {EVERY, purpose.value} for word in words)
 
 
 def newest_consent() -> ScalarSelect[Any]:
@@ -139,9 +144,9 @@ def _load(connection: Connection, ids: Sequence[int], policy: Policy) -> list[Lo
     ]
 
 
-def _suppressed(connection: Connection, looked: Sequence[Looked]) -> dict[tuple[str, str], set[str]]:
+def suppressed(connection: Connection, hashes: Collection[str]) -> dict[tuple[str, str], set[str]]:
+    """The purposes for which these addresses (hashes) must not be used, by hash and channel word."""
     s = suppression.c
-    hashes = {seen.hash for seen in looked}
     rows = connection.execute(select(s.address_hash, s.channel, s.scope).where(s.address_hash.in_(hashes)))
     barred: dict[tuple[str, str], set[str]] = defaultdict(set)
     for found, channel, scope in rows:

@@ -88,6 +88,11 @@ def next_state(claim: Claim, outcome: Outcome, at: Standing, now: datetime) -> N
     return _try_again(claim, outcome, now)
 
 
+def uses_no_try(outcome: Outcome) -> bool:
+    """Whether the fault was not the message's: an outage must not use up its tries."""
+    return outcome.kind is OutcomeClass.NOT_ACCEPTED and (outcome.stops or outcome.code == DEADLINE)
+
+
 def _try_again(claim: Claim, outcome: Outcome, now: datetime) -> Next:
     due = now if outcome.code == DEADLINE else retry_at(claim.number, outcome, now, claim.channel)
     if due is None:
@@ -160,7 +165,7 @@ def _write_messages(
         at = standing[claim.attempt_id]
         goes = next_state(claim, outcome, at, now)
         if goes:
-            rows.append(_message_row(claim.message_id, at, goes, now))
+            rows.append(_message_row(claim.message_id, at, goes, now) | {"used": at.tries - uses_no_try(outcome)})
     if not rows:
         return Counter()
     m = message.c
@@ -173,6 +178,7 @@ def _write_messages(
             due_at=bindparam("due"),
             accepted_at=bindparam("accepted"),
             ended_at=bindparam("ended"),
+            tries=bindparam("used"),
         )
     )
     connection.execute(change, rows)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from beforehand.heartbeat.beats import Beat
 from beforehand.heartbeat.book import RuleBook
@@ -15,6 +15,12 @@ log = logging.getLogger("beforehand.heartbeat")
 
 MOST_BATCHES = 20
 """Batches in one beat, so that a long queue does not keep the other beats from the database."""
+
+FAILED_PASS_RESTS = timedelta(minutes=1)
+"""How long an event rule rests whose pass failed: a pass over all customers every two seconds would stop the house."""
+
+Resting = dict[str, tuple[datetime, Exception]]
+"""Event rules that failed: until when each rests, and its error."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +39,14 @@ def duties(hands: Hands, work: Work, book: RuleBook, prefect: PrefectWatch) -> l
     async def dispatch() -> None:
         await asyncio.to_thread(send_due, hands)
 
+    told: set[str] = set()
+    resting: Resting = {}
+
     async def steps() -> None:
-        await asyncio.to_thread(work.advance, hands.clock())
+        await asyncio.to_thread(take_steps, hands, work, told)
 
     async def events() -> None:
-        await asyncio.to_thread(run_event_rules, hands, work)
+        await asyncio.to_thread(run_event_rules, hands, work, resting)
 
     async def reap() -> None:
         await asyncio.to_thread(work.reap, hands.clock())
@@ -75,15 +84,35 @@ def send_due(hands: Hands) -> int:
     return moved
 
 
-def run_event_rules(hands: Hands, work: Work) -> None:
-    """A pass of each rule whose event has happened since its last one; one that fails does not keep the others."""
+def take_steps(hands: Hands, work: Work, told: set[str]) -> None:
+    """Take the steps that are due, and say what cannot be taken; ``told`` keeps what was said of it before."""
+    report = work.advance(hands.clock())
+    problems = set(getattr(report, "problems", ()))
+    for problem in sorted(problems - told):
+        log.error("a waiting step cannot be taken and stays where it is: %s", problem)
+    told.clear()
+    told.update(problems)
+
+
+def run_event_rules(hands: Hands, work: Work, resting: Resting | None = None) -> None:
+    """A pass of each rule whose event has happened since its last one; one that fails does not keep the others.
+
+    ``resting`` keeps the rules that failed lately: they are tried again after a minute, not at every beat.
+    """
     failed: Exception | None = None
+    rests = {} if resting is None else resting
     for rule_id in work.event_rules_due(hands.clock()):
+        until, before = rests.get(rule_id, (None, None))
+        if until is not None and before is not None and hands.clock() < until:
+            failed = before
+            continue
         try:
             figures = hands.run_rule(rule_id, hands.clock(), None)
         except Exception as error:
             failed = error
+            rests[rule_id] = (hands.clock() + FAILED_PASS_RESTS, error)
             continue
+        rests.pop(rule_id, None)
         if figures.matched:
             log.info("%s: %s matched, %s planned", rule_id, figures.matched, figures.planned)
     if failed:

@@ -81,10 +81,16 @@ class PrefectWatch:
         if self._down_since is None:
             return
         now = self._hands.clock()
+        since = max(self._down_since - JUST_BEFORE, now - LOOK_BACK)
+        failed: Exception | None = None
         for terms in list(self._hands.rules().values()):
             if terms.status is RuleStatus.LIVE and terms.cron:
-                since = max(self._down_since - JUST_BEFORE, now - LOOK_BACK)
-                await self._pass_without(terms, since, now)
+                try:
+                    await self._pass_without(terms, since, now)
+                except Exception as error:  # the next rule has its pass all the same
+                    failed = error
+        if failed:
+            raise failed
 
     async def _pass_without(self, terms: Terms, since: datetime, now: datetime) -> None:
         zone = self._hands.time_zone

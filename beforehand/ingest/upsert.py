@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -255,14 +255,18 @@ def events(target: Target) -> tuple[str, ...]:
 
 
 def touch(connection: Connection, names: tuple[str, ...], now: datetime) -> None:
-    """Note that something happened that event rules wait for."""
-    table = TARGETS_CHANGE
+    """Note that something happened that event rules wait for.
+
+    The moment always moves on: rules look at whether it changed, and the batches of one ingest share their ``now``.
+    """
+    table, news = TARGETS_CHANGE, sorted(names)
+    there = select(table.c.event, table.c.changed_at).where(table.c.event.in_(news)).order_by(table.c.event)
+    before = dict(connection.execute(there.with_for_update()).tuples().all())
+    rows = [{"e": name, "at": max(now, before[name] + A_MOMENT) if name in before else now} for name in news]
     statement = _insert(connection, table).values(event=bindparam("e"), changed_at=bindparam("at"))
-    later = statement.excluded.changed_at > table.c.changed_at
-    statement = statement.on_conflict_do_update(
-        index_elements=["event"], set_={"changed_at": statement.excluded.changed_at}, where=later
-    )
-    connection.execute(statement, [{"e": name, "at": now} for name in names])
+    moved = {"changed_at": statement.excluded.changed_at}
+    connection.execute(statement.on_conflict_do_update(index_elements=["event"], set_=moved), rows)
 
 
+A_MOMENT = timedelta(microseconds=1)
 TARGETS_CHANGE: Table = Change.__table__  # type: ignore[attr-defined]

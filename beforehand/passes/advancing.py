@@ -1,5 +1,6 @@
 """Advance: the due next steps of matches that have begun, set-based, one (rule, version, step) at a time."""
 
+import logging
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,8 +27,13 @@ from rules.errors import RuleErrors
 from rules.evaluate import known, stopping
 from rules.loader import Rule
 
+log = logging.getLogger("beforehand.passes")
+
 UNTIL_LOOK = timedelta(minutes=1)
 """How long a match rests whose awaited fact is not yet known."""
+
+UNREADABLE_LOOK = timedelta(minutes=10)
+"""How long a message rests whose rule cannot be asked for its ``stop_if``: it must not go, nor hold up others."""
 
 WAITING = (MessageState.PLANNED, MessageState.HELD, MessageState.QUEUED)
 
@@ -63,7 +69,8 @@ class _Turn:
 def advance(app: App, now: datetime, *, random: RandomBytes = secrets.token_bytes) -> AdvanceReport:
     """Take every step that is due by ``now``, the more urgent rules first. Cheap where nothing is due.
 
-    A rule version that cannot be read any more is reported in ``problems`` and its matches stay as they are.
+    A step that fails, or whose rule version cannot be read any more, is reported in ``problems``; its matches stay as
+    they are, and the others go on.
     """
     report = AdvanceReport(now)
     with reading(app.engine) as connection:
@@ -78,8 +85,22 @@ def advance(app: App, now: datetime, *, random: RandomBytes = secrets.token_byte
             if rule.id in retired:
                 report.stopped += progress.stop_matches(connection, turn.chosen, Reason.RULE_NOT_LIVE, now)
                 continue
-            _take(turn, report)
+            _take_alone(turn, report)
     return report
+
+
+def _take_alone(turn: _Turn, report: AdvanceReport) -> None:
+    """Take one group's step in a savepoint, so that its trouble stays its own."""
+    done = AdvanceReport(turn.now)
+    try:
+        with turn.connection.begin_nested():
+            _take(turn, done)
+    except Exception as wrong:  # its text may quote a row
+        report.problems.append(f"{turn.rule.id} {turn.rule.terms.version}, step {turn.place}: {type(wrong).__name__}")
+        return
+    report.steps += done.steps
+    report.stopped += done.stopped
+    _add(report, Advanced(done.planned, done.tasks, done.vouchers, withheld=done.withheld))
 
 
 def _retired(app: App) -> set[str]:
@@ -150,7 +171,8 @@ def _rest_until_known(turn: _Turn, step: Wait) -> None:
 def cancel_stopped(app: App, connection: Connection, now: datetime, message_ids: Sequence[int] | None = None) -> int:
     """Cancel messages about to go whose rule's ``stop_if`` holds by now, and stop their matches. Returns how many.
 
-    Looks at the due messages, or only at ``message_ids``. Must run in the claim's write transaction.
+    Looks at the due messages, or only at ``message_ids``. Must run in the claim's write transaction. Messages whose
+    rule cannot be asked any more are put off, so that they neither go unasked nor hold up the rest.
     """
     due = [message.c.state.in_(WAITING), message.c.due_at <= now]
     if message_ids is not None:
@@ -158,10 +180,16 @@ def cancel_stopped(app: App, connection: Connection, now: datetime, message_ids:
     groups = select(message.c.rule_id, message.c.version, message.c.step).where(*due, ~message.c.step.like("0%"))
     cancelled = 0
     for rule_id, version, step in connection.execute(groups.distinct()).all():
-        rule = version_of(app, connection, rule_id, version)
-        if rule is not None:
-            here = [message.c.rule_id == rule_id, message.c.version == version, message.c.step == step, *due]
-            cancelled += _cancel(app, connection, rule, step_index(step), here, now)
+        here = [message.c.rule_id == rule_id, message.c.version == version, message.c.step == step, *due]
+        try:
+            with connection.begin_nested():
+                rule = version_of(app, connection, rule_id, version)
+                if rule is not None:
+                    cancelled += _cancel(app, connection, rule, step_index(step), here, now)
+        except Exception as wrong:  # its text may quote a row
+            log.error("%s %s: its stop_if cannot be asked (%s); messages rest", rule_id, version, type(wrong).__name__)
+            rest = {"state": MessageState.QUEUED, "due_at": now + UNREADABLE_LOOK}
+            connection.execute(update(message).where(*here, message.c.state.in_(WAITING)).values(rest))
     return cancelled
 
 

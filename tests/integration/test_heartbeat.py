@@ -12,9 +12,10 @@ import pytest
 from sqlalchemy import Engine
 
 from beforehand.heartbeat import Beat, Heartbeat
-from beforehand.heartbeat.duties import Work, run_event_rules, send_due
+from beforehand.heartbeat.duties import Resting, Work, run_event_rules, send_due, take_steps
 from beforehand.heartbeat.lease import give_back, take
 from beforehand.heartbeat.prefect import PrefectSide, PrefectWatch
+from beforehand.passes import AdvanceReport
 from beforehand.passes.outcome import Outcome
 from flows.hands import Hands
 from models.terms import OncePer, Terms
@@ -229,3 +230,46 @@ async def test_passes_go_on_without_prefect_past_their_grace() -> None:
     world.now = NOON + timedelta(minutes=61)
     await world.watch.passes_without()
     assert world.passes[1:] == [("quarterly", NOON + timedelta(minutes=45)), ("daily", NOON)]
+
+
+def test_an_event_rule_that_fails_rests_before_its_next_try() -> None:
+    """Seen: a pass over everybody, every two seconds, for as long as the rule was wrong."""
+    world = World()
+    resting: Resting = {}
+    world.broken.add("first")
+    work = Work(lambda _: None, lambda _: ["first"], lambda _: None, lambda _: None)
+    with pytest.raises(RuntimeError):
+        run_event_rules(world.hands, work, resting)
+    world.broken.clear()
+    with pytest.raises(RuntimeError):
+        run_event_rules(world.hands, work, resting)
+    assert world.passes == [], "it rests, and the beat goes on saying that something is wrong"
+    world.now += timedelta(minutes=1)
+    run_event_rules(world.hands, work, resting)
+    assert world.passes == [("first", None)]
+
+
+def test_a_step_that_cannot_be_taken_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Seen: advance reported matches that were stuck, and nobody read the report."""
+    world, told = World(), set[str]()
+    work = Work(
+        lambda now: AdvanceReport(now, problems=["old v1: no such fact"]), lambda _: [], lambda _: None, lambda _: None
+    )
+    with caplog.at_level(logging.ERROR, "beforehand.heartbeat"):
+        take_steps(world.hands, work, told)
+        take_steps(world.hands, work, told)
+    assert [record.getMessage() for record in caplog.records] == [
+        "a waiting step cannot be taken and stays where it is: old v1: no such fact"
+    ]
+
+
+async def test_a_broken_rule_does_not_keep_the_others_from_their_pass_without_prefect() -> None:
+    """Seen: with Prefect down, every rule behind a broken one in the list had no pass at all."""
+    world = World(rule("broken", "*/15 * * * *"), rule("well", "*/15 * * * *"))
+    world.broken.add("broken")
+    world.now += timedelta(minutes=16)
+    world.watch = PrefectWatch(PrefectSide(lambda: False, world.line_up, world.dead), world.hands)
+    world.now += timedelta(minutes=30)
+    with pytest.raises(RuntimeError):
+        await world.watch.passes_without()
+    assert [rule_id for rule_id, _ in world.passes] == ["well"]

@@ -1,0 +1,78 @@
+"""What a reviewer broke once in delivery: the last second before the wire, outages, and news that nobody heard."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, insert, select
+
+from beforehand.ingest.upsert import touch
+from messaging.addresses import address_hash
+from messaging.channels.base import Outcome
+from messaging.outbox import arm, claim, record
+from models.customer import Consent, Suppression
+from models.database import reading, writing
+from models.housekeeping import Change
+from models.vocabulary import OutcomeClass, Reason
+from tests.integration.out_world import NOW, POLICY, SECRET, later, phone, plan_messages, rows_of
+
+
+def take(engine: Engine, now: datetime = NOW) -> Any:
+    with writing(engine) as connection:
+        return claim(connection, now, limit=10, lease_seconds=60, policy=POLICY)
+
+
+@pytest.mark.parametrize("how", ["suppression", "consent"])
+def test_a_stop_that_comes_while_the_batch_is_on_its_way_is_honoured(engine: Engine, how: str) -> None:
+    """Seen: once claimed, a message went out up to a minute after the customer had said STOP."""
+    plan_messages(engine, 2)
+    claims = take(engine).claims
+    who = rows_of(engine)[0].customer_id
+    rows: dict[str, Any] = {
+        "suppression": insert(Suppression).values(
+            address_hash=address_hash(SECRET, "sms", phone(0)), channel="phone", scope="all", cause="stop",
+            since=later(seconds=1), source="test",
+        ),
+        "consent": insert(Consent).values(
+            customer_id=who, channel="all", purpose="all", verdict="withdrawn", given_at=later(seconds=1),
+            recorded_at=NOW, source="test",
+        ),
+    }  # fmt: skip
+    with writing(engine) as connection:
+        connection.execute(rows[how])
+    armed = arm(engine, claims, later(seconds=2))
+    assert [one.customer_id for one in armed] == [rows_of(engine)[1].customer_id]
+    assert take(engine, later(seconds=3)).withheld in ({Reason.SUPPRESSED: 1}, {Reason.OPTED_OUT: 1})
+    assert [row.state for row in rows_of(engine)] == ["suppressed", "in_flight"]
+
+
+def test_an_outage_of_the_account_uses_up_no_try(engine: Engine) -> None:
+    """Seen: after five minutes of a provider being away, the first 429 afterwards gave the message up."""
+    plan_messages(engine, 1)
+    away = Outcome(OutcomeClass.NOT_ACCEPTED, code="ConnectionError", stops=True)
+    now = NOW
+    for _ in range(8):
+        (claimed,) = arm(engine, take(engine, now).claims, now)
+        record(engine, claimed, away, now)
+        now += timedelta(minutes=1)
+    (claimed,) = arm(engine, take(engine, now).claims, now)
+    assert claimed.number == 1
+    record(engine, claimed, Outcome(OutcomeClass.NOT_ACCEPTED, code="20429"), now)
+    row = rows_of(engine)[0]
+    assert (row.state, row.tries, row.due_at) == ("queued", 1, now + timedelta(seconds=30))
+
+
+@pytest.mark.parametrize("seconds", [0, -30], ids=["the same run's next batch", "a run that began earlier"])
+def test_what_comes_in_after_a_look_is_news_again(engine: Engine, seconds: int) -> None:
+    """Seen: a pass between two batches of one ingest, whose second batch then was no news: an event rule slept on."""
+    with writing(engine) as connection:
+        touch(connection, ("order.updated",), NOW)
+    first = changed_at(engine)
+    with writing(engine) as connection:
+        touch(connection, ("order.updated",), NOW + timedelta(seconds=seconds))
+    assert changed_at(engine) > first
+
+
+def changed_at(engine: Engine) -> Any:
+    with reading(engine) as connection:
+        return connection.execute(select(Change.changed_at)).scalar_one()  # type: ignore[call-overload]
