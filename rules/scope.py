@@ -1,13 +1,11 @@
 """Where a condition stands in SQL: a subject's table, the tables joined to it, and the clock."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
-    Date,
     FromClause,
     Subquery,
     and_,
@@ -16,12 +14,12 @@ from sqlalchemy import (
     literal,
     or_,
     true,
-    type_coerce,
 )
 from sqlalchemy.sql.selectable import NamedFromClause
 
 import models
 from models.types import UTCDateTime, local_day
+from rules.attribute_sql import attribute
 from rules.conditions import Condition, Path
 from rules.facts import Fact, Kind, Relation, Subject
 
@@ -128,7 +126,7 @@ class Scope:
         """The value of a fact, as known at the clock's moment (happened moments are cut by :meth:`happened`)."""
         table = self.reach(path.relations)
         if fact.attribute:
-            return _attribute(table.c[fact.column], fact)
+            return attribute(table.c[fact.column], fact.attribute, fact.kind)
         if fact.day_of:
             return local_day(table.c[fact.day_of], self.zone())
         column: ColumnElement[Any] = table.c[fact.column]
@@ -169,17 +167,6 @@ class Scope:
         if self.used or self.subject.name != "customer":
             return None
         return next((test.derived for test in self.attached if test.required and test.key is None), None)
-
-
-def _attribute(column: ColumnElement[Any], fact: Fact) -> ColumnElement[Any]:
-    element = column[fact.attribute]
-    readings: dict[Kind, Callable[[], ColumnElement[Any]]] = {
-        Kind.NUMBER: element.as_float,
-        Kind.FLAG: element.as_boolean,
-        Kind.DAY: lambda: type_coerce(element.as_string(), Date),
-        Kind.TEXT: element.as_string,
-    }
-    return readings[fact.kind]()
 
 
 def both(*conditions: ColumnElement[bool] | None) -> ColumnElement[bool]:
