@@ -42,12 +42,12 @@ def sends(steps: tuple[Step, ...]) -> Iterator[tuple[Send, bool]]:
             step = step.otherwise
 
 
-def _of(condition: Condition) -> Iterator[str]:
+def _of(condition: Condition, *, inside_all: bool = False) -> Iterator[str]:
     if isinstance(condition, Group):
         for member in condition.members:
-            yield from _of(member)
-        if condition.how == "all":
-            yield from _clash([member for member in condition.members if isinstance(member, Compare)])
+            yield from _of(member, inside_all=condition.how == "all")
+        if condition.how == "all" and not inside_all:
+            yield from _clash(_together(condition))
     elif isinstance(condition, Related):
         for part in (condition.where, condition.holds):
             if part is not None:
@@ -55,6 +55,17 @@ def _of(condition: Condition) -> Iterator[str]:
         yield from _bounds(dict(condition.bounds), condition.path.text)
         if condition.aggregate == "count":
             yield from _count(condition)
+
+
+def _together(group: Group) -> list[Compare]:
+    """All comparisons that must hold at once."""
+    found: list[Compare] = []
+    for member in group.members:
+        if isinstance(member, Compare):
+            found.append(member)
+        elif isinstance(member, Group) and member.how == "all":
+            found += _together(member)
+    return found
 
 
 def _count(test: Related) -> Iterator[str]:
