@@ -38,11 +38,15 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Looked:
-    """What is known of one due message at the last look."""
+    """What is known of one due message at the last look.
+
+    ``address`` is the customer's own by now, empty where it was taken out; ``moved``: the message has another one.
+    """
 
     message_id: int
     channel: str
     address: str
+    moved: bool
     hash: str
     purpose: Purpose
     expires_at: datetime | None
@@ -62,6 +66,7 @@ def recheck(
     guests = _guests(policy)
     verdicts = {seen.message_id: verdict(seen, now, policy, barred, guests) for seen in looked}
     no = {key: found for key, found in verdicts.items() if found}
+    _take_over(connection, [seen for seen in looked if seen.moved and seen.message_id not in no])
     _put_aside(connection, no, now)
     withheld: dict[Reason, int] = defaultdict(int)
     for found in no.values():
@@ -73,6 +78,8 @@ def verdict(
     seen: Looked, now: datetime, policy: Policy, barred: Mapping[tuple[str, str], set[str]], guests: set[str] | None
 ) -> Verdict | None:
     """Why this message may not go now, or None. ``barred`` maps (hash, channel word) to the purposes barred."""
+    if not seen.address:
+        return Verdict(Reason.UNREACHABLE)
     if is_barred(seen.channel, seen.hash, seen.purpose, barred):
         return Verdict(Reason.SUPPRESSED)
     if guests is not None and normal_address(seen.channel, seen.address) not in guests:
@@ -124,24 +131,42 @@ def _load(connection: Connection, ids: Sequence[int], policy: Policy) -> list[Lo
             m.expires_at,
             customer.c.time_zone,
             customer.c.phone,
+            customer.c.email,
             newest_consent(),
         )
         .join(customer, customer.c.id == m.customer_id)
         .where(m.id.in_(ids))
     )
-    return [
-        Looked(
-            message_id=key,
-            channel=channel,
-            address=address,
-            hash=address_hash(policy.secret, channel, address),
-            purpose=Purpose(purpose),
-            expires_at=expires_at,
-            zone=zone or zones_of_phone(phone or "") or policy.zone,
-            consent=consented,
+    looked = []
+    for key, channel, planned, purpose, expires_at, zone, phone, email, consented in rows:
+        address = _current(channel, planned, phone, email)
+        looked.append(
+            Looked(
+                message_id=key,
+                channel=channel,
+                address=address,
+                moved=address != planned,
+                hash=address_hash(policy.secret, channel, address),
+                purpose=Purpose(purpose),
+                expires_at=expires_at,
+                zone=zone or zones_of_phone(phone or "") or policy.zone,
+                consent=consented,
+            )
         )
-        for key, channel, address, purpose, expires_at, zone, phone, consented in rows
-    ]
+    return looked
+
+
+def _current(channel: str, planned: str, phone: str | None, email: str | None) -> str:
+    """The customer's address by now: a number put right overnight may be somebody else's. Empty: there is none."""
+    current = (email if channel == Channel.EMAIL else phone) or ""
+    same = bool(current) and normal_address(channel, current) == normal_address(channel, planned)
+    return planned if same else current
+
+
+def _take_over(connection: Connection, moved: Sequence[Looked]) -> None:
+    """Write the customers' new addresses into their messages: the row says where it goes."""
+    for seen in moved:
+        connection.execute(update(message).where(message.c.id == seen.message_id).values(address=seen.address))
 
 
 def suppressed(connection: Connection, hashes: Collection[str]) -> dict[tuple[str, str], set[str]]:

@@ -39,9 +39,13 @@ def plan_messages(engine: Engine, count: int, **columns: Any) -> list[int]:
         first = len(connection.execute(select(Customer.__table__.c.id)).all())
         numbers = range(first, first + count)
         people = [
-            {"external_id": f"c{n}", "changed_at": NOW, "bucket": 0, "phone": phone(n), "time_zone": "Europe/London"}
+            {
+                "external_id": f"c{n}", "changed_at": NOW, "bucket": 0, "phone": phone(n), "time_zone": "Europe/London",
+                "email": f"c{n}@kunde.example",
+            }
+            | ({"email" if channel == "email" else "phone": columns["address"]} if "address" in columns else {})
             for n in numbers
-        ]
+        ]  # fmt: skip
         customers = connection.execute(
             insert(Customer).returning(Customer.id, sort_by_parameter_order=True),
             people,  # type: ignore[call-overload]
