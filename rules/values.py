@@ -13,7 +13,9 @@ from models.terms import Money
 
 UNITS = ("second", "minute", "hour", "day", "week", "month", "year")
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-DURATION = re.compile(rf"(\d+)\s+({'|'.join(UNITS)})s?", re.IGNORECASE)
+DURATION = re.compile(rf"(\d{{1,9}})\s+({'|'.join(UNITS)})s?", re.IGNORECASE)
+LONGEST = 36_600
+"""Days in a duration at most, a hundred years: what is longer is a slip, and leaves the calendar."""
 DURATION_FORM = "a duration such as '30 minutes', '2 days' or '12 months'"
 MONEY_FORM = "an amount with its currency, such as 1000 EUR"
 MOMENT_FORM = "today, yesterday, tomorrow, a weekday, '3 days ago', 'in 3 days', a date, a time or another fact"
@@ -21,7 +23,7 @@ WHEN_FORM = "such as '09:00', 'weekdays 09:00', 'monday 09:00' or 'monday, thurs
 
 
 def duration(text: object) -> relativedelta | None:
-    """Read ``30 minutes`` or ``1 week 2 days``; None where it is not one.
+    """Read ``30 minutes`` or ``1 week 2 days``; None where it is not one, or over a hundred years.
 
     Days are 24 hours; months and years go by the calendar.
     """
@@ -37,7 +39,7 @@ def duration(text: object) -> relativedelta | None:
             return None
         total += relativedelta(**{found[2].lower() + "s": int(found[1])})  # type: ignore[arg-type]
         rest = rest[found.end() :].lstrip(" ,")
-    return total
+    return total if total.years * 365 + total.months * 30 + total.days <= LONGEST else None
 
 
 def money(text: object) -> Money | None:

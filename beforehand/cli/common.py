@@ -60,6 +60,8 @@ def moment(text: str | None, app: "App") -> datetime:
         read = datetime.fromisoformat(text)
     except ValueError:
         fail(f"--now {text!r} is not a moment; expected ISO 8601, for example 2026-03-10T10:00:00+01:00 or 2026-03-10")
+    if not 1000 <= read.year <= 9000:
+        fail(f"--now {text!r} is too far from today to reckon with")
     return (read if read.tzinfo else read.replace(tzinfo=app.settings.zone)).astimezone(UTC)
 
 

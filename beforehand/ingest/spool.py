@@ -14,7 +14,7 @@ from beforehand.ingest.readers.files import BAD, SourceProblem, TextFile, find_f
 from beforehand.ingest.readers.other import Broken, read_fixed, read_json_lines, read_parquet, read_query
 from beforehand.ingest.readers.separated import read_separated
 from beforehand.ingest.report import Rejects, SourceReport
-from beforehand.ingest.tree import listing, meant
+from beforehand.ingest.tree import meant
 from beforehand.ingest.words import Source
 
 FILE, HASH = "@file", "@hash"
@@ -146,16 +146,21 @@ def _spool_one(
             spool.write(_clean(source, frame, number, sorted(wanted), report, rejects))
 
 
+def _close(name: str, header: list[str]) -> str:
+    """A column of nearly that name, in brackets; or nothing."""
+    return meant(name, header).replace("; ", " (").replace("?", "?)")
+
+
 def _check_header(source: Source, header: list[str], wanted: set[str]) -> None:
     missing = sorted(wanted - set(header))
     if not missing:
         return
     if not header:
-        raise SourceProblem(f"source '{source.name}' is empty, it has not even a header; fetch it again")
-    names = ", ".join(f"'{name}'{meant(name, header).replace(';', ',')}" for name in missing)
+        raise SourceProblem("it is empty, it has not even a header; fetch it again")
+    names = ", ".join(f"'{name}'{_close(name, header)}" for name in missing)
     hint = "Is the 'delimiter' right? " if len(header) == 1 and any(mark in header[0] for mark in ";\t|,") else ""
     raise SourceProblem(
-        f"source '{source.name}' has no column {names}. Its header is: {listing(header, 60)}. {hint}"
+        f"it has no column {names}. Its header is: {', '.join(header[:60])}. {hint}"
         "If the file's header changed, change the names in the mapping file; if not, this is another file"
     )
 

@@ -65,7 +65,7 @@ def test_a_header_that_changed_leaves_that_source_and_loads_the_others(engine: E
     )
     first, second = report.problems
     assert "sources.yaml:4:11: source 'orders': " in first
-    assert "has no column 'placed', did you mean 'placed_on'?" in first
+    assert "has no column 'placed' (did you mean 'placed_on'?). Its header is" in first
     assert "Its header is: id, placed_on, total, promised" in first
     assert "the load into orders is left out" in second
     assert rows(engine, "SELECT external_id FROM product") == [("1",)]

@@ -43,6 +43,10 @@ def test_bounds_of_aggregates(database: Engine, test: str, given: str, holds: bo
 @pytest.mark.parametrize(
     "test",
     [
+        "created_at: {before: 3000 years ago}",
+        "created_at: {within: 101 years}",
+        "created_at: {before: in 999999999 days}",
+        "created_at: {within: 99999999999999999999 days}",
         "orders: {any: {lines: {latest: {quantity: 2}}}}",
         "orders.lines: {latest: {quantity: 2}}",
         "orders: {count: {in: [1, 2]}}",
