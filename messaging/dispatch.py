@@ -111,7 +111,8 @@ class _Drain:
                     taken += len(claimed.claims)
                     report += self._send_batch(pool, claimed.claims)
         finally:
-            self.way.close()
+            if taken:  # the channel is shared: an idle dispatch must not close what another one sends through
+                self.way.close()
         return report
 
     def _claim(self, most: int) -> Claimed:

@@ -18,7 +18,7 @@ from twilio.base.exceptions import TwilioException, TwilioRestException, TwilioS
 from twilio.http import HttpClient
 from twilio.http.response import Response
 from twilio.rest import Client
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import ClosedPoolError, NewConnectionError
 
 from messaging.channels.base import Outcome, Sighting
 from messaging.outcomes import of_twilio
@@ -127,7 +127,8 @@ def attempt(client: Client, call: Callable[[], Any]) -> Outcome:
         return _refused(said, client.http_client.last.retry_after)
     except http.RequestException as broken:
         kind = _broken(broken)
-        away = kind is OutcomeClass.NOT_ACCEPTED  # nobody there: the same for every message of the batch
+        # nobody there: the same for every message of the batch
+        away = kind is OutcomeClass.NOT_ACCEPTED and not _closed_by_us(broken)
         return Outcome(kind, code=type(broken).__name__, stops=away, content={"error": _words(broken)})
     except (TwilioException, ValueError, TypeError, AttributeError, KeyError) as odd:
         return Outcome(OutcomeClass.UNKNOWN, code="garbled", content={"error": _words(odd)})
@@ -155,9 +156,16 @@ def _broken(broken: http.RequestException) -> OutcomeClass:
     if isinstance(broken, http.ConnectTimeout | http.ProxyError | http.InvalidURL):
         return OutcomeClass.NOT_ACCEPTED
     reasons = list(_causes(broken))
+    if _closed_by_us(broken):
+        return OutcomeClass.NOT_ACCEPTED
     if any(isinstance(reason, NewConnectionError | ssl.SSLCertVerificationError) for reason in reasons):
         return OutcomeClass.NOT_ACCEPTED
     return OutcomeClass.UNKNOWN
+
+
+def _closed_by_us(broken: http.RequestException) -> bool:
+    """Whether another dispatch let go of the kept connections just before this one took one: no byte was sent."""
+    return any(isinstance(reason, ClosedPoolError) for reason in _causes(broken))
 
 
 def _causes(error: BaseException) -> Iterable[BaseException]:

@@ -38,7 +38,7 @@ def plan_messages(engine: Engine, count: int, **columns: Any) -> list[int]:
     with writing(engine) as connection:
         first = len(connection.execute(select(Customer.__table__.c.id)).all())
         numbers = range(first, first + count)
-        people = [
+        people: list[dict[str, Any]] = [
             {
                 "external_id": f"c{n}", "changed_at": NOW, "bucket": 0, "phone": phone(n), "time_zone": "Europe/London",
                 "email": f"c{n}@kunde.example",

@@ -1,20 +1,25 @@
 """What a reviewer broke once in delivery: the last second before the wire, outages, and news that nobody heard."""
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, insert, select
+from urllib3.exceptions import ClosedPoolError
 
 from beforehand.ingest.upsert import touch
+from beforehand.web.postroom.server import PostRoom
 from messaging.addresses import address_hash
-from messaging.channels.base import Outcome
+from messaging.channels.base import Envelope, Outcome
+from messaging.dispatch import Plan, dispatch
 from messaging.outbox import arm, claim, record
 from models.customer import Consent, Suppression
 from models.database import reading, writing
 from models.housekeeping import Change
-from models.vocabulary import OutcomeClass, Reason
-from tests.integration.out_world import NOW, POLICY, SECRET, later, phone, plan_messages, rows_of
+from models.vocabulary import Channel, OutcomeClass, Reason
+from tests.integration.out_world import NOW, POLICY, SECRET, later, phone, plan_messages, rows_of, ways
 
 
 def take(engine: Engine, now: datetime = NOW) -> Any:
@@ -76,3 +81,39 @@ def test_what_comes_in_after_a_look_is_news_again(engine: Engine, seconds: int) 
 def changed_at(engine: Engine) -> Any:
     with reading(engine) as connection:
         return connection.execute(select(Change.changed_at)).scalar_one()  # type: ignore[call-overload]
+
+
+class Closing:
+    """A channel that tells when it is closed."""
+
+    name, provider, parallel, closed = Channel.SMS, "test", 2, 0
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_an_idle_dispatch_closes_nothing_that_another_one_sends_through(engine: Engine) -> None:
+    """Seen: the heartbeat looked every second, and shut the connections of a flow in the midst of its batch."""
+    way: Any = Closing()
+    dispatch(engine, lambda: NOW, {Channel.SMS: way}, lambda _: {}, Plan(policy=POLICY))
+    assert way.closed == 0
+
+
+def test_a_pool_that_another_dispatch_closed_has_sent_nothing(room: PostRoom) -> None:
+    """Seen: such a send was UNKNOWN, and a call or an advertisement was given up though nobody had been asked."""
+    sms: Any = ways(room)[Channel.SMS]
+
+    def closed(*_given: Any, **_named: Any) -> None:
+        raise ClosedPoolError(None, "Pool is closed.")  # type: ignore[arg-type]
+
+    adapter = sms.client.http_client.session.get_adapter(room.http_url)
+    adapter.get_connection_with_tls_context = lambda *_, **__: SimpleNamespace(urlopen=closed)
+    outcome = sms.send(Envelope(1, "R", phone(1), "Hello"))
+    assert (outcome.kind, outcome.stops) == (OutcomeClass.NOT_ACCEPTED, False)
+    assert list(room.ledger) == []
+
+
+@pytest.fixture
+def room() -> Iterator[PostRoom]:
+    with PostRoom() as opened:
+        yield opened
