@@ -77,17 +77,22 @@ class Decision:
 
 
 def settle(
-    engine: Engine, channels: Mapping[Channel, Way], now: datetime, *, send_timeout: float, settle_after: timedelta
+    engine: Engine,
+    channels: Mapping[Channel, Way],
+    now: datetime,
+    *,
+    send_timeout: float,
+    settle_after: timedelta,
+    most: int = MOST,
 ) -> SettleReport:
-    """Look for up to 100 unknown messages in their providers' listings and decide on those whose window is over.
+    """Look for up to ``most`` unknown messages a channel in the provider's listing and decide where the window is over.
 
     ``settle_after`` is the window for channels with a listing, at least twice the send timeout (in seconds).
     """
     decided = []
-    for unknown in _waiting(engine, now, max(settle_after, timedelta(seconds=2 * send_timeout))):
-        way = channels.get(unknown.channel)
-        if way is None:
-            continue
+    window = max(settle_after, timedelta(seconds=2 * send_timeout))
+    for unknown in [one for name in channels for one in _waiting(engine, name, now, window, most)]:
+        way = channels[unknown.channel]
         seen = way.find(unknown.address, unknown.fingerprint, unknown.armed_at, unknown.lease_until)
         decided.append((unknown, seen))
     if not decided:
@@ -112,8 +117,9 @@ def decide(unknown: Unknown, seen: Sequence[Sighting] | None, now: datetime) -> 
     return Decision(MessageState.FAILED if rule.lists else MessageState.UNKNOWN, Reason.GAVE_UP)
 
 
-def _waiting(engine: Engine, now: datetime, window: timedelta) -> list[Unknown]:
-    a, m = attempt.c, message.c
+def _waiting(engine: Engine, name: Channel, now: datetime, window: timedelta, most: int) -> list[Unknown]:
+    a, m, rule = attempt.c, message.c, SETTLING[name]
+    over = now - (window if rule.lists else max(rule.waits, window))
     of_message = (a.message_id == m.id) & (a.state == AttemptState.UNKNOWN)
     newest = select(func.max(a.id)).where(of_message).correlate(message).scalar_subquery()
     many = select(func.count()).where(of_message).correlate(message).scalar_subquery()
@@ -121,18 +127,12 @@ def _waiting(engine: Engine, now: datetime, window: timedelta) -> list[Unknown]:
         select(m.id, m.channel, m.address, m.purpose, m.expires_at, many.label("unknowns"))
         .add_columns(a.id.label("attempt_id"), a.armed_at, a.lease_until, a.fingerprint)
         .join(attempt, a.id == newest)
-        .where(m.state == MessageState.UNKNOWN, m.ended_at.is_(None))
+        .where(m.state == MessageState.UNKNOWN, m.ended_at.is_(None), m.channel == name, a.armed_at <= over)
         .order_by(m.id)
+        .limit(most)
     )
     with reading(engine) as connection:
-        found = connection.execute(rows.limit(10 * MOST)).all()
-    waiting: list[Unknown] = []
-    for row in found:
-        rule = SETTLING[Channel(row.channel)]
-        over = row.armed_at + (window if rule.lists else max(rule.waits, window)) <= now
-        if over and len(waiting) < MOST:
-            waiting.append(_unknown(row))
-    return waiting
+        return [_unknown(row) for row in connection.execute(rows)]
 
 
 def _unknown(row: Any) -> Unknown:

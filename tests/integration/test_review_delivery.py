@@ -15,6 +15,7 @@ from messaging.addresses import address_hash
 from messaging.channels.base import Envelope, Outcome
 from messaging.dispatch import Plan, dispatch
 from messaging.outbox import arm, claim, record
+from messaging.unknown import settle
 from models.customer import Consent, Suppression
 from models.database import reading, writing
 from models.housekeeping import Change
@@ -117,3 +118,27 @@ def test_a_pool_that_another_dispatch_closed_has_sent_nothing(room: PostRoom) ->
 def room() -> Iterator[PostRoom]:
     with PostRoom() as opened:
         yield opened
+
+
+class Silent:
+    """A provider whose listing does not answer, or a mail server, which has none."""
+
+    def __init__(self, name: Channel) -> None:
+        self.name, self.asked = name, 0
+
+    def find(self, *_given: Any) -> None:
+        self.asked += 1
+
+
+def test_a_provider_that_does_not_answer_keeps_no_other_channel_from_settling(engine: Engine) -> None:
+    """Seen: with a hundred unknown SMS and no listing, unknown e-mails had to wait for a day."""
+    for channel in (Channel.SMS, Channel.EMAIL):
+        plan_messages(engine, 3, channel=channel)
+        with writing(engine) as connection:
+            claims = claim(connection, NOW, limit=9, lease_seconds=60, policy=POLICY, channels=[channel]).claims
+        for claimed in arm(engine, claims, NOW):
+            record(engine, claimed, Outcome(OutcomeClass.UNKNOWN, code="ReadTimeout"), NOW)
+    silent: Any = {channel: Silent(channel) for channel in (Channel.SMS, Channel.EMAIL)}
+    wait = timedelta(minutes=15)
+    report = settle(engine, silent, NOW + timedelta(hours=2), send_timeout=10, settle_after=wait, most=3)
+    assert (silent[Channel.SMS].asked, report.resent) == (3, 3)
