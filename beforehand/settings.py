@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from beforehand import ROOT
 from models.vocabulary import Purpose
 
 PLACEHOLDER = "change-me"
@@ -17,7 +18,7 @@ PLACEHOLDER = "change-me"
 class Settings(BaseSettings):
     """Everything an operator may set. Each field's description is the line that ``.env.example`` shows."""
 
-    model_config = SettingsConfigDict(env_prefix="BEFOREHAND_", env_file=".env", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="BEFOREHAND_", env_file=".env", extra="ignore", validate_default=True)
 
     database_url: str = Field(
         "sqlite:///var/beforehand.db", description="Where our tables are: SQLite file or PostgreSQL 15+"
@@ -93,6 +94,13 @@ class Settings(BaseSettings):
     post_room_port: int = Field(8025, description="The post room's page and Twilio-compatible API")
     post_room_smtp_port: int = Field(2525, description="The post room's mail server")
     prefect_port: int = Field(4200, description="Prefect's server and UI, when we start it")
+
+    @field_validator("rules", "templates", "issues")
+    @classmethod
+    def _where_it_is(cls, value: Path) -> Path:
+        # Whoever calls us from another folder means the folders that came with us.
+        ours = ROOT / value
+        return ours if not value.is_absolute() and not value.exists() and ours.exists() else value
 
     @field_validator("time_zone")
     @classmethod

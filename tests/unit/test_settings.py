@@ -83,3 +83,12 @@ def test_the_environment_overrules_the_defaults(monkeypatch: pytest.MonkeyPatch)
     read = Settings(_env_file=None)
     assert read.guest_list == ["+12025550101"]
     assert read.database_url == "postgresql://localhost/care"
+
+
+def test_our_own_folders_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    far = Settings(_env_file=None)
+    assert (far.templates / "late-order").is_dir()
+    assert (far.rules / "late-order.yaml").is_file()
+    (tmp_path / "issues").mkdir()
+    assert Settings(_env_file=None).issues == Path("issues"), "a folder that is there is the one that is meant"
