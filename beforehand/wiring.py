@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from sqlalchemy import Engine
 
@@ -46,10 +48,18 @@ class App:
         return build(providers(self.settings, self.clock))
 
 
+def is_local(host: str) -> bool:
+    """Whether a host name or address is this machine by its very name: localhost, 127.x.y.z or ::1."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def providers(settings: Settings, clock: Clock) -> "Providers":
     """Where messages go. With delivery ``post_room`` that is this machine's post room, and nothing else.
 
-    Raises ValueError where a base URL of Twilio itself is set beside ``post_room``.
+    Raises ValueError where a base URL that leads off this machine is set beside ``post_room``.
     """
     from messaging.channels import Account, MailServer, Providers
     from messaging.channels.callbacks import status_url
@@ -57,8 +67,10 @@ def providers(settings: Settings, clock: Clock) -> "Providers":
     live = settings.delivery == "live"
     local = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host  # noqa: S104
     base_url = settings.twilio_base_url or (None if live else f"http://{local}:{settings.post_room_port}")
-    if not live and "twilio.com" in (base_url or ""):
-        raise ValueError("BEFOREHAND_TWILIO_BASE_URL is Twilio's own, but BEFOREHAND_DELIVERY is not live")
+    host = urlsplit(base_url or "").hostname or ""
+    if not live and host != local and not is_local(host):
+        said = "BEFOREHAND_TWILIO_BASE_URL leads off this machine, but BEFOREHAND_DELIVERY is not live"
+        raise ValueError(f"{said}: the post room is all that may be reached")
     secret = settings.secret_key.get_secret_value().encode()
     account = Account(
         sid=settings.twilio_account_sid,

@@ -265,9 +265,16 @@ def _root(scope: Scope) -> Subject:
     return scope.subject if scope.this is None else scope.this.subject
 
 
-def is_plain(test: Condition) -> bool:
-    """Whether a condition compares facts only, and tests no relation."""
-    return isinstance(test, Compare) or (isinstance(test, Group) and all(is_plain(member) for member in test.members))
+def narrows(test: Condition) -> bool:
+    """Whether a condition is cheap and likely to leave few subjects: stored facts against values, all at once.
+
+    A day taken from a moment, or two facts against one another, must be worked out row by row, and no index helps.
+    """
+    if isinstance(test, Group):
+        return test.how == "all" and all(narrows(member) for member in test.members)
+    if not isinstance(test, Compare) or test.path.fact is None:
+        return False
+    return not test.path.fact.day_of and not isinstance(test.value, Path)
 
 
 def _uses_this(test: Condition | None) -> bool:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Select, literal, select, true
 import models
 from models.terms import Wait
 from rules.comparisons import money_currency
-from rules.compiler import Compiler, Facts, is_plain, negate, record
+from rules.compiler import Compiler, Facts, narrows, negate, record
 from rules.conditions import Compare, Condition, Group, Related
 from rules.errors import Problem, RuleErrors
 from rules.facts import Kind
@@ -28,7 +28,7 @@ def matching(rule: Rule, *, now: datetime, zone: str, only: Select[Any] | None =
     Columns: ``subject_id``, ``customer_id`` (null where nobody is known), ``facts`` (JSON by condition).
     ``zone`` is for customers whose own is not known; ``only`` (one column of ids) narrows the subjects.
     """
-    plain = tuple(condition for condition in rule.conditions.values() if is_plain(condition))
+    plain = tuple(condition for condition in rule.conditions.values() if narrows(condition))
     scope = Scope(rule.subject, rule.parser.subjects, Clock(now, zone), narrowing=plain)
     facts: dict[str, Facts] = {}
     parts = []

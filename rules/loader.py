@@ -21,6 +21,7 @@ from rules.values import DURATION_FORM, WHEN_FORM, at_cron, duration, every_cron
 
 ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 PERCENT = re.compile(r"(\d+(?:\.\d+)?)%(?: of customers)?")
+TAKEN = ("dispatch", "ingest")
 AT_MOST = re.compile(r"(\d+) messages? per (hour|day|week|month)")
 
 
@@ -181,6 +182,9 @@ class _Loader:
             return stem
         if not isinstance(node.value, str) or not ID.fullmatch(node.value):
             self.said.add(node, f"'{node.value}' cannot be a rule's id", expected="small letters, digits and hyphens")
+        elif node.value in TAKEN:
+            said = f"'{node.value}' is the name of something of ours in Prefect"
+            self.said.add(node, said, expected="another id")
         elif node.value != stem:
             self.said.add(node, f"the id '{node.value}' differs from the file's name", expected=f"'{stem}'")
         return str(node.value)

@@ -44,6 +44,7 @@ BROKEN = [
     ("no then", HEAD + IF, "'then' is missing; expected the steps it takes"),
     ("another id", HEAD.replace("id: case", "id: other") + IF + THEN, "case.yaml:1:5: the id 'other' differs from the file's name; expected 'case'"),
     ("a bad id", HEAD.replace("id: case", "id: My Case") + IF + THEN, "'My Case' cannot be a rule's id"),
+    ("an id of ours", HEAD.replace("id: case", "id: dispatch") + IF + THEN, "'dispatch' is the name of something of ours in Prefect"),
     ("a bad status", extra("status: on"), "case.yaml:8:9: unknown status 'on'; expected draft, shadow, live or retired"),
     ("a bad purpose", HEAD.replace("service", "servise") + IF + THEN, "unknown purpose 'servise'; expected service, survey or marketing; did you mean service?"),
     ("a bad priority", extra("priority: high"), "case.yaml:8:11: 'high' is no priority; expected a number from 0 to 100"),
