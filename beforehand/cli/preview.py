@@ -165,9 +165,8 @@ def _because(facts: dict[str, Any]) -> str:
     """The facts by condition, in a line: ``loyal (orders 12)``."""
     said = []
     for name, found in facts.items():
-        inside = (
-            ", ".join(f"{word} {value}" for word, value in found.items()) if isinstance(found, dict) else str(found)
-        )
+        known = found.items() if isinstance(found, dict) else [("", found)]
+        inside = ", ".join(f"{word} {'missing' if value is None else value}".strip() for word, value in known)
         said.append(f"{name.replace('_', ' ')} ({inside})" if inside else name.replace("_", " "))
     return "; ".join(said)
 
