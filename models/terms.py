@@ -99,7 +99,6 @@ class Terms:
     why: str = ""
     events: tuple[str, ...] = ()
     cron: tuple[str, ...] = field(default=())
-    live_from: datetime | None = None
 
 
 def after(moment: datetime, lasts: relativedelta) -> datetime:

@@ -1,6 +1,5 @@
 """What the application hands to the decisions: the rules as they are now, the policy, the templates, the brand."""
 
-import difflib
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +14,7 @@ from messaging.policy import Policy, read_cap
 from messaging.quiet import read_quiet_hours
 from messaging.rendering import Templates
 from models.delivery import RuleVersion
+from models.places import closest
 from rules.loader import Rule, RuleSet, load_folder, load_text
 
 rule_version = RuleVersion.__table__  # type: ignore[attr-defined]
@@ -24,8 +24,8 @@ class UnknownRule(LookupError):
     """No rule has that id; the text names one that is alike, if there is one."""
 
     def __init__(self, rule_id: str, known: list[str]) -> None:
-        meant = difflib.get_close_matches(rule_id, known, n=1)
-        hint = f"; did you mean {meant[0]}?" if meant else f"; there are: {', '.join(sorted(known)) or 'none'}"
+        meant = closest(rule_id, known)
+        hint = f"; did you mean {meant}?" if meant else f"; there are: {', '.join(sorted(known)) or 'none'}"
         super().__init__(f"there is no rule '{rule_id}'{hint}")
 
 
