@@ -1,6 +1,7 @@
 """Settings: environment variables with the prefix ``BEFOREHAND_`` (and ``.env``), read once in wiring."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
@@ -72,6 +73,11 @@ class Settings(BaseSettings):
         default_factory=dict, description='Phone numbers behind connect_to, as JSON: {"voice-desk": "+44..."}'
     )
 
+    live_from: datetime | None = Field(
+        None,
+        description="What rules that say no 'from' may act on when they go live: what began since this moment, "
+        "such as 2026-03-01T00:00+01:00 (UTC without an offset); empty: now",
+    )
     consent_needed: list[Purpose] = Field(
         default=[Purpose.MARKETING, Purpose.SURVEY],
         description="Purposes that need a recorded yes; the others need only no recorded no. As JSON",
@@ -101,6 +107,16 @@ class Settings(BaseSettings):
         # Whoever calls us from another folder means the folders that came with us.
         ours = ROOT / value
         return ours if not value.is_absolute() and not value.exists() and ours.exists() else value
+
+    @field_validator("live_from", mode="before")
+    @classmethod
+    def _empty_is_now(cls, value: object) -> object:
+        return None if isinstance(value, str) and value.strip() in ("", "now") else value
+
+    @field_validator("live_from")
+    @classmethod
+    def _in_utc(cls, value: datetime | None) -> datetime | None:
+        return value if value is None else (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC)
 
     @field_validator("time_zone")
     @classmethod

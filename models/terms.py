@@ -80,7 +80,11 @@ class OncePer:
 
 @dataclass(frozen=True)
 class Terms:
-    """All of a rule but its conditions. ``version`` is the hash of its content; ``valid_for`` None: no deadline."""
+    """All of a rule but its conditions. ``version`` is the hash of its content; ``valid_for`` None: no deadline.
+
+    ``live_from`` is the moment of ``from:``; None: the house's default (``from_now``: the rule says ``now`` itself).
+    ``percent`` is the share of customers it is rolled out to; None: all.
+    """
 
     rule_id: str
     version: str
@@ -95,6 +99,9 @@ class Terms:
     at_most: tuple[int, relativedelta] | None = None
     brake_percent: float | None = None
     holdout_percent: float | None = None
+    live_from: datetime | None = None
+    from_now: bool = False
+    percent: float | None = None
     owner: str = ""
     why: str = ""
     events: tuple[str, ...] = ()

@@ -48,6 +48,13 @@ class Reason(StrEnum):
     REFUSED = "refused"
     GAVE_UP = "gave_up"
     TEMPLATE_FAILED = "template_failed"
+    HOLDOUT = "holdout"
+    NOT_IN_ROLLOUT = "not_in_rollout"
+    BACKLOG = "backlog"
+    SHADOW = "shadow"
+    OWNER_CHANGED = "owner_changed"
+    AT_MOST = "at_most"
+    BUDGET = "budget"
 
 
 REASON_TEXT: dict[Reason, str] = {
@@ -68,6 +75,13 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.REFUSED: "the provider refused it for good",
     Reason.GAVE_UP: "all tries were used up",
     Reason.TEMPLATE_FAILED: "the template could not be filled",
+    Reason.HOLDOUT: "kept out on purpose, so that the effect can be measured",
+    Reason.NOT_IN_ROLLOUT: "the rule has not been rolled out to this customer yet",
+    Reason.BACKLOG: "it was so before the rule went live",
+    Reason.SHADOW: "the rule runs as a shadow and sends nothing",
+    Reason.OWNER_CHANGED: "it belongs to somebody else by now",
+    Reason.AT_MOST: "the rule has sent all that it may for now",
+    Reason.BUDGET: "the budget for vouchers is used up",
 }
 
 

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from dateutil.relativedelta import relativedelta
@@ -17,10 +18,11 @@ from rules.facts import Subject, subjects
 from rules.reader import Complaints, Node, read, read_file
 from rules.schema import LIMIT_KEYS, PURPOSES, REQUIRED, RULE_KEYS, STATUSES, TEST_KEYS, WHEN_KEYS
 from rules.steps import StepReader
-from rules.values import DURATION_FORM, WHEN_FORM, at_cron, duration, every_cron, is_cron
+from rules.values import DURATION_FORM, FROM_FORM, WHEN_FORM, at_cron, duration, every_cron, is_cron, point
 
 ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-PERCENT = re.compile(r"(\d+(?:\.\d+)?)%(?: of customers)?")
+PERCENT = re.compile(r"(\d+(?:\.\d+)?)%(?: of customers)?( also for service)?")
+ALSO = "also for service"
 TAKEN = ("dispatch", "ingest")
 AT_MOST = re.compile(r"(\d+) messages? per (hour|day|week|month)")
 
@@ -144,7 +146,10 @@ class _Loader:
             valid_for=reader.lasts(limits, "valid_for") if limits.is_map else None,
             at_most=self._at_most(limits),
             brake_percent=self._percent(limits, "brake"),
-            holdout_percent=self._percent(limits, "holdout"),
+            holdout_percent=self._holdout(limits, purpose),
+            live_from=self._live_from(root),
+            from_now="from" in root.value and str(root.value["from"].value).strip() == "now",
+            percent=self._rollout(root),
             owner=self._text(root, "owner"),
             why=self._text(root, "why"),
             events=events,
@@ -282,10 +287,39 @@ class _Loader:
         if node is None:
             return None
         found = PERCENT.fullmatch(str(node.value).strip())
-        if not found or not 0 <= float(found[1]) <= 100:
+        if not found or not 0 <= float(found[1]) <= 100 or (found[2] and key != "holdout"):
             self.said.add(node, f"'{node.value}' is no share", expected="such as 5% of customers")
             return None
         return float(found[1])
+
+    def _holdout(self, limits: Node, purpose: str) -> float | None:
+        share = self._percent(limits, "holdout")
+        if share and purpose == Purpose.SERVICE and not str(limits.value["holdout"].value).strip().endswith(ALSO):
+            said = "a service message is owed, so nobody is held out from it unless the file says so"
+            expected = f"'holdout: {share:g}% {ALSO}', or no holdout"
+            self.said.add(limits.value["holdout"], said, expected=expected)
+        return share
+
+    def _live_from(self, root: Node) -> datetime | None:
+        node = root.value.get("from")
+        if node is None or str(node.value).strip() == "now":
+            return None
+        found = point(node.value)
+        if found is None:
+            self.said.add(node, f"'{node.value}' is no time to go live from", expected=FROM_FORM)
+        return found
+
+    def _rollout(self, root: Node) -> float | None:
+        node = root.value.get("percent")
+        if node is None:
+            return None
+        share = node.value
+        if isinstance(share, str) and share.endswith("%") and share[:-1].replace(".", "", 1).isdigit():
+            share = float(share[:-1])
+        if not isinstance(share, int | float) or isinstance(share, bool) or not 0 <= share <= 100:
+            self.said.add(node, f"'{node.value}' is no share of the customers", expected="a number from 0 to 100")
+            return None
+        return float(share)
 
     def _at_most(self, limits: Node) -> tuple[int, relativedelta] | None:
         node = limits.value.get("at_most") if limits.is_map else None

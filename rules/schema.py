@@ -8,6 +8,8 @@ RULE_KEYS: dict[str, str] = {
     "why": "why customers are better off for it",
     "owner": "who answers for it",
     "status": "draft, shadow, live or retired",
+    "from": "what it may act on when it goes live or is edited: now, or what began since a date or time",
+    "percent": "0 to 100: the share of customers that it is rolled out to",
     "purpose": "service, survey or marketing: decides consent, quiet hours and caps",
     "priority": "0 to 100: who goes first where a cap leaves room for one",
     "for_each": "what the rule looks at",
@@ -31,7 +33,7 @@ LIMIT_KEYS: dict[str, str] = {
     "valid_for": "how long a message is of use",
     "at_most": "such as 500 messages per day",
     "brake": "such as 5% of customers",
-    "holdout": "such as 5%",
+    "holdout": "such as 5%; under purpose: service only as 5% also for service",
 }
 SEND_KEYS = ("send", "by", "valid_for")
 CALL_KEYS = ("call", "connect_to", "tries", "every", "else", "valid_for")

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
+from zoneinfo import ZoneInfo
 
 from apscheduler.triggers.cron import CronTrigger
 from babel.numbers import get_currency_precision, list_currencies
@@ -19,6 +20,7 @@ LONGEST = 36_600
 DURATION_FORM = "a duration such as '30 minutes', '2 days' or '12 months'"
 MONEY_FORM = "an amount with its currency, such as 1000 EUR"
 MOMENT_FORM = "today, yesterday, tomorrow, a weekday, '3 days ago', 'in 3 days', a date, a time or another fact"
+FROM_FORM = "now, a date such as 2026-03-01, or a time such as 2026-03-01 09:00 Europe/Berlin"
 WHEN_FORM = "such as '09:00', 'weekdays 09:00', 'monday 09:00' or 'monday, thursday 09:00'"
 
 
@@ -104,6 +106,20 @@ def moment(text: object) -> Moment | None:
     except ValueError:
         return None
     return None
+
+
+def point(text: object) -> datetime | None:
+    """Read ``2026-03-01`` (its first moment) or ``2026-03-01 09:00 Europe/Berlin``; UTC where no zone is named.
+
+    None where it is neither, or the zone is unknown.
+    """
+    words = text.split() if isinstance(text, str) else []
+    named = words[-1] if len(words) > 1 and words[-1][0].isalpha() else "UTC"
+    try:
+        read = datetime.fromisoformat(" ".join(words[:-1] if words[-1:] == [named] else words))
+        return (read if read.tzinfo else read.replace(tzinfo=ZoneInfo(named))).astimezone(UTC)
+    except (ValueError, KeyError, OSError, OverflowError):  # ZoneInfo says OSError of a name that is a folder
+        return None
 
 
 EVERY = {"minute": ("*/{n} * * * *", 60), "hour": ("0 */{n} * * *", 24)}
