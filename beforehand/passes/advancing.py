@@ -2,7 +2,7 @@
 
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -34,6 +34,9 @@ UNTIL_LOOK = timedelta(minutes=1)
 
 UNREADABLE_LOOK = timedelta(minutes=10)
 """How long a message rests whose rule cannot be asked for its ``stop_if``: it must not go, nor hold up others."""
+
+Versions = Callable[[App, Connection, str, str], Rule | None]
+"""Finds a rule by its id and version, among the kept texts: :func:`beforehand.passes.house.version_of`."""
 
 WAITING = (MessageState.PLANNED, MessageState.HELD, MessageState.QUEUED)
 
@@ -72,20 +75,33 @@ def advance(app: App, now: datetime, *, random: RandomBytes = secrets.token_byte
     A step that fails, or whose rule version cannot be read any more, is reported in ``problems``; its matches stay as
     they are, and the others go on.
     """
-    report = AdvanceReport(now)
     with reading(app.engine) as connection:
         anything = connection.execute(progress.due_groups(now).limit(1)).first()
     if anything is None:
-        return report
-    policy, retired = policy_of(app), _retired(app)
+        return AdvanceReport(now)
+    retired = _retired(app)
     with writing(app.engine) as connection:
         one_decision_at_a_time(connection)
-        for rule, place in _groups(app, connection, now, report):
-            turn = _Turn(connection, rule, place, now, policy, secret_of(app.settings), random)
-            if rule.id in retired:
-                report.stopped += progress.stop_matches(connection, turn.chosen, Reason.RULE_NOT_LIVE, now)
-                continue
-            _take_alone(turn, report)
+        return advance_on(connection, app, now, random=random, retired=retired)
+
+
+def advance_on(
+    connection: Connection,
+    app: App,
+    now: datetime,
+    *,
+    random: RandomBytes = secrets.token_bytes,
+    retired: Collection[str] = (),
+    versions: Versions = version_of,
+) -> AdvanceReport:
+    """Every due step, in an open transaction. Matches of ``retired`` rules end; ``versions`` finds a rule by version."""
+    report, policy = AdvanceReport(now), policy_of(app)
+    for rule, place in _groups(app, connection, now, report, versions):
+        turn = _Turn(connection, rule, place, now, policy, secret_of(app.settings), random)
+        if rule.id in retired:
+            report.stopped += progress.stop_matches(connection, turn.chosen, Reason.RULE_NOT_LIVE, now)
+            continue
+        _take_alone(turn, report)
     return report
 
 
@@ -110,11 +126,13 @@ def _retired(app: App) -> set[str]:
         return set()
 
 
-def _groups(app: App, connection: Connection, now: datetime, report: AdvanceReport) -> list[tuple[Rule, int]]:
+def _groups(
+    app: App, connection: Connection, now: datetime, report: AdvanceReport, versions: Versions
+) -> list[tuple[Rule, int]]:
     found = []
     for rule_id, version, place in connection.execute(progress.due_groups(now)).all():
         try:
-            rule = version_of(app, connection, rule_id, version)
+            rule = versions(app, connection, rule_id, version)
         except RuleErrors as wrong:
             report.problems.append(f"{rule_id} {version}: {wrong.problems[0]}")
             continue
@@ -168,7 +186,14 @@ def _rest_until_known(turn: _Turn, step: Wait) -> None:
     progress.rest_matches(turn.connection, and_(turn.chosen, unknown), turn.now + UNTIL_LOOK)
 
 
-def cancel_stopped(app: App, connection: Connection, now: datetime, message_ids: Sequence[int] | None = None) -> int:
+def cancel_stopped(
+    app: App,
+    connection: Connection,
+    now: datetime,
+    message_ids: Sequence[int] | None = None,
+    *,
+    versions: Versions = version_of,
+) -> int:
     """Cancel messages about to go whose rule's ``stop_if`` holds by now, and stop their matches. Returns how many.
 
     Looks at the due messages, or only at ``message_ids``. Must run in the claim's write transaction. Messages whose
@@ -183,7 +208,7 @@ def cancel_stopped(app: App, connection: Connection, now: datetime, message_ids:
         here = [message.c.rule_id == rule_id, message.c.version == version, message.c.step == step, *due]
         try:
             with connection.begin_nested():
-                rule = version_of(app, connection, rule_id, version)
+                rule = versions(app, connection, rule_id, version)
                 if rule is not None:
                     cancelled += _cancel(app, connection, rule, step_index(step), here, now)
         except Exception as wrong:  # its text may quote a row

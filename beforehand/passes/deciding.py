@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, Select, func, select, update
 
 from beforehand.passes.house import brand_of, policy_of, rule_of, rules_of, secret_of, templates_of
 from beforehand.passes.reports import PassReport, Preview, Sample
@@ -30,10 +30,13 @@ rule_pass = TABLES["rule_pass"]
 change = TABLES["change"]
 
 
-def _decide(connection: Connection, app: App, rule: Rule, now: datetime, *, preview: bool) -> guards.Case:
+def _decide(
+    connection: Connection, app: App, rule: Rule, now: datetime, *, preview: bool, found: Select[Any] | None = None
+) -> guards.Case:
     refuse_mixed_currencies(connection, rule)
     policy = policy_of(app)
-    fill_from_subjects(connection, matching(rule, now=now, zone=policy.zone), now=now, zone=policy.zone)
+    subjects = matching(rule, now=now, zone=policy.zone) if found is None else found
+    fill_from_subjects(connection, subjects, now=now, zone=policy.zone)
     before = select(func.max(rule_pass.c.started_at)).where(
         rule_pass.c.rule_id == rule.id, rule_pass.c.finished_at.is_not(None)
     )
@@ -148,16 +151,33 @@ def run_rule(
     rule = rule_of(app, rule_id)
     with writing(app.engine) as connection:
         one_decision_at_a_time(connection)
-        begun = {"rule_id": rule.id, "version": rule.terms.version, "slot": slot or now, "started_at": now}
-        if not insert_if_new(connection, rule_pass, begun):
-            return PassReport(rule.id, rule.terms.version, now, skipped=True)
-        keep_version(connection, rule.id, rule.terms.version, rule.text, now)
-        seen = _changes(connection, rule.terms.events)
-        case = _decide(connection, app, rule, now, preview=False)
-        report = _plan(connection, case, secret_of(app.settings), random)
-        counts = report.as_json() | {"changes": seen}
-        mine = (rule_pass.c.rule_id == rule.id) & (rule_pass.c.slot == (slot or now))
-        connection.execute(update(rule_pass).where(mine).values(finished_at=now, counts=counts))
+        return pass_on(connection, app, rule, now, slot=slot, random=random)
+
+
+def pass_on(
+    connection: Connection,
+    app: App,
+    rule: Rule,
+    now: datetime,
+    *,
+    slot: datetime | None = None,
+    random: RandomBytes = secrets.token_bytes,
+    found: Select[Any] | None = None,
+) -> PassReport:
+    """One pass of ``rule``, which need not be of the running set, within an open transaction.
+
+    ``found`` (columns ``subject_id, customer_id, facts``) takes the place of asking who matches at ``now``.
+    """
+    begun = {"rule_id": rule.id, "version": rule.terms.version, "slot": slot or now, "started_at": now}
+    if not insert_if_new(connection, rule_pass, begun):
+        return PassReport(rule.id, rule.terms.version, now, skipped=True)
+    keep_version(connection, rule.id, rule.terms.version, rule.text, now)
+    seen = _changes(connection, rule.terms.events)
+    case = _decide(connection, app, rule, now, preview=False, found=found)
+    report = _plan(connection, case, secret_of(app.settings), random)
+    counts = report.as_json() | {"changes": seen}
+    mine = (rule_pass.c.rule_id == rule.id) & (rule_pass.c.slot == (slot or now))
+    connection.execute(update(rule_pass).where(mine).values(finished_at=now, counts=counts))
     return report
 
 
