@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
@@ -43,7 +44,15 @@ class Settings(BaseSettings):
     public_url: str = Field("http://127.0.0.1:8000", description="Where customers and providers reach us")
     language: str = Field("en", description="The language where a customer's own is not known, BCP 47")
     time_zone: str = Field("UTC", description="The zone where a customer's own is not known, IANA name")
-    currency: str = Field("EUR", description="The currency where a source names none, ISO 4217")
+    currency: str = Field("EUR", description="The currency where a source names none, and of the prices, ISO 4217")
+    sms_price: Decimal | None = Field(
+        None, ge=0, description="What you pay for one SMS segment, in CURRENCY; empty: previews and plans tell no price"
+    )
+    sms_prices: dict[str, Decimal] = Field(
+        default_factory=dict, description='SMS prices by country of the phone number, as JSON: {"DE": 0.075}'
+    )
+    call_price: Decimal | None = Field(None, ge=0, description="What you pay for one call, in CURRENCY")
+    email_price: Decimal | None = Field(None, ge=0, description="What you pay for one e-mail, in CURRENCY")
 
     delivery: Literal["post_room", "live"] = Field(
         "post_room", description="post_room keeps every message on this machine; live sends"
@@ -117,6 +126,23 @@ class Settings(BaseSettings):
     @classmethod
     def _in_utc(cls, value: datetime | None) -> datetime | None:
         return value if value is None else (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC)
+
+    @field_validator("sms_price", "call_price", "email_price", mode="before")
+    @classmethod
+    def _empty_is_unknown(cls, value: object) -> object:
+        return None if isinstance(value, str) and not value.strip() else value
+
+    @field_validator("sms_prices")
+    @classmethod
+    def _prices_by_country(cls, value: dict[str, Decimal]) -> dict[str, Decimal]:
+        if value:
+            from phonenumbers import SUPPORTED_REGIONS  # slow to import, and rarely needed
+        for country, price in value.items():
+            if country not in SUPPORTED_REGIONS:
+                raise ValueError(f"{country!r} is no country with phone numbers; expected ISO 3166, for example DE")
+            if not price.is_finite() or price < 0:
+                raise ValueError(f"the price for {country} must be a number from 0 up")
+        return value
 
     @field_validator("time_zone")
     @classmethod
