@@ -119,9 +119,23 @@ def fresh(connection: Connection) -> None:
         connection.execute(text("SET LOCAL jit = off"))
         connection.execute(text("SET LOCAL work_mem = '64MB'"))
     schema = "temp" if connection.dialect.name == "sqlite" else "pg_temp"
+    there = _there(connection)
     for table in TEMP.sorted_tables:
-        connection.execute(text(f"DROP TABLE IF EXISTS {schema}.{table.name}"))
-        table.create(connection, checkfirst=False)
+        if table.name in there:
+            # Many passes in one transaction (a replay): dropping would keep a PostgreSQL lock for each table that was.
+            empty = "DELETE FROM {}" if schema == "temp" else "TRUNCATE {} RESTART IDENTITY"
+            connection.execute(text(empty.format(f"{schema}.{table.name}")))
+        else:
+            table.create(connection, checkfirst=False)
+
+
+def _there(connection: Connection) -> set[str]:
+    """The temporary tables of this connection, by name."""
+    if connection.dialect.name == "sqlite":
+        found = "SELECT name FROM temp.sqlite_master WHERE type = 'table'"
+    else:
+        found = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = pg_my_temp_schema()"
+    return set(connection.execute(text(found)).scalars())
 
 
 def open_for_decision() -> ColumnElement[bool]:

@@ -94,7 +94,7 @@ def advance_on(
     retired: Collection[str] = (),
     versions: Versions = version_of,
 ) -> AdvanceReport:
-    """Every due step, in an open transaction. Matches of ``retired`` rules end; ``versions`` finds a rule by version."""
+    """Every due step, in an open transaction. Matches of ``retired`` rules end; ``versions`` finds a rule's text."""
     report, policy = AdvanceReport(now), policy_of(app)
     for rule, place in _groups(app, connection, now, report, versions):
         turn = _Turn(connection, rule, place, now, policy, secret_of(app.settings), random)

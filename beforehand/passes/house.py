@@ -65,11 +65,18 @@ def _load(folder: Path, facts: Path | None, _as_of: tuple[tuple[str, int, int], 
 
 @lru_cache(maxsize=256)
 def _load_version(text: str, rule_id: str, lists: Path, facts: Path | None) -> Rule:
-    return load_text(text, rule_id, lists, facts)
+    return load_text(text, rule_id, lists, facts, tests=False)
 
 
 def version_of(app: App, connection: Connection, rule_id: str, version: str) -> Rule | None:
-    """The rule as it was when a match started, from its kept text; None where that is not there. Raises RuleErrors."""
+    """The rule as it was when a match started, from its kept text; None where that is not there. Raises RuleErrors.
+
+    The version in force in this process is taken as it stands: the same text need not be read again.
+    """
+    if app.rules_in_force is not None:
+        in_force = app.rules_in_force().rules.get(rule_id)
+        if in_force is not None and in_force.terms.version == version:
+            return in_force
     kept = select(rule_version.c.text).where(rule_version.c.rule_id == rule_id, rule_version.c.version == version)
     text = connection.execute(kept).scalar_one_or_none()
     folder = app.settings.rules
