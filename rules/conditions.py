@@ -171,6 +171,8 @@ class Parser:
         return Path(tuple(walked), None, here, start, from_this, text)
 
     def _unknown_word(self, at: Node, text: str, word: str, here: Subject, *, last: bool) -> None:
+        if self.said.full:
+            return
         known = [*(here.facts if last else ()), *here.relations, *(GROUPS if last and "." not in text else ())]
         prefix = text[: -len(word)] if last and text.endswith(word) else ""
         near = closest(word, known)

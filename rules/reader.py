@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from models.places import MAX_BYTES, Complaints, Node, Refused
-from models.places import read_file as read_placed_file
-from models.places import read_text as read_placed_text
+from models.places import Complaints, Node, Refused
+from models.yaml_files import MAX_BYTES
+from models.yaml_files import read_file as read_placed_file
+from models.yaml_files import read_text as read_placed_text
 from rules.errors import RuleErrors
 
 __all__ = ["MAX_BYTES", "YAML11_BOOLEANS", "Complaints", "Node", "read", "read_file"]

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from models.places import Complaints as Gathered
-from models.places import Node, Problem, Refused, closest, listing, read_file
+from models.places import Node, Problem, Refused, closest, listing
+from models.yaml_files import read_file
 
 __all__ = ["Complaints", "MappingErrors", "Node", "Problem", "listing", "meant", "read"]
 

@@ -85,7 +85,7 @@ BROKEN = [
     ("one, not a fact", condition("{customer: gold}"), "'customer' is one customer, not a fact"),
     ("this, too deep", condition("{customer.orders: {any: {lines: {any: {net_total: this.net_total}}}}}"), "not in a relation of a relation"),
     ("no step", step("3"), "case.yaml:7:8: a step is one thing to do"),
-    ("an unknown step", step("{sned: late-order}"), "unknown step 'sned'; expected send, call, survey, wait, task or voucher; did you mean send?"),
+    ("an unknown step", step("{sned: late-order}"), "unknown step 'sned'; expected send, call, survey, wait, task, voucher or webhook; did you mean send?"),
     ("an unknown key of a step", step("{send: late-order, via: sms}"), "unknown key of a send step 'via'"),
     ("an unknown channel", step("{send: late-order, by: [sms, fax]}"), "unknown channel 'fax'; expected sms, voice, email or preferred"),
     ("a wait for nothing", step("{wait: soon}"), "'soon' cannot be waited for"),
