@@ -29,18 +29,20 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from messaging.candidates import TABLES, candidate, match, message, open_for_decision
+from messaging.candidates import TABLES, candidate, customer, match, message, open_for_decision
 from messaging.guards.cap import displace
 from messaging.guards.case import Case
+from messaging.guards.occasion import SUBJECT_TABLES
 from messaging.guards.times import later
 from messaging.steps import leading_waits
 from messaging.vouchers import CROCKFORD, RandomBytes, code_hash, new_salt, voucher_code
 from models.terms import Send, Wait, after
 from models.types import Json, UTCDateTime
-from models.vocabulary import MatchState, MessageState, Reason
+from models.vocabulary import MatchState, MessageState, Reason, WebhookState
 
 voucher = TABLES["voucher"]
 task = TABLES["task"]
+webhook = TABLES["webhook"]
 survey = TABLES["survey"]
 rule_version = TABLES["rule_version"]
 
@@ -57,18 +59,20 @@ DECIDING = 0x_BEF0
 
 @dataclass(frozen=True)
 class Planned:
-    """What one plan wrote: new messages, tasks and vouchers, and lesser messages that gave way."""
+    """What one plan wrote: new messages, tasks, vouchers and webhooks, and lesser messages that gave way."""
 
     messages: int = 0
     tasks: int = 0
     vouchers: int = 0
     displaced: int = 0
+    webhooks: int = 0
 
 
 OCCASION_KEYS = {
     "match": ["rule_id", "occasion"],
     "message": ["rule_id", "occasion", "step", "customer_id"],
     "task": ["match_id", "step"],
+    "webhook": ["match_id", "step"],
     "survey": ["external_id"],
 }
 """The keys by which each row is planned once; any other conflict is an error and must be heard."""
@@ -171,7 +175,9 @@ def _begin_waiting(connection: Connection, case_: Case) -> None:
     step = case_.terms.steps[0]
     lasts = step.lasts if isinstance(step, Wait) else None
     due = after(case_.now, lasts) if lasts else case_.now
+    gives_up = after(case_.now, step.at_most) if isinstance(step, Wait) and step.at_most else None
     values = {"state": MatchState.OPEN, "next_step": 0, "due_at": due, "started_at": case_.now, "reason": None}
+    values["gives_up_at"] = gives_up
     connection.execute(update(match).where(match.c.id == candidate.c.match_id, open_for_decision()).values(values))
 
 
@@ -182,8 +188,9 @@ def take_run(connection: Connection, case_: Case, secret: bytes, random: RandomB
     messages = _insert_messages(connection, case_)
     _open_surveys(connection, case_)
     tasks = insert_tasks(connection, case_, open_for_decision())
+    webhooks = insert_webhooks(connection, case_, open_for_decision())
     move_on(connection, case_, open_for_decision())
-    return Planned(messages, tasks, vouchers, displaced)
+    return Planned(messages, tasks, vouchers, displaced, webhooks)
 
 
 def _issue_vouchers(connection: Connection, case_: Case, secret: bytes, random: RandomBytes) -> int:
@@ -314,6 +321,34 @@ def insert_tasks(connection: Connection, case_: Case, which: ColumnElement[bool]
     return count
 
 
+def insert_webhooks(connection: Connection, case_: Case, which: ColumnElement[bool]) -> int:
+    """Write the run's webhooks for the chosen candidates; their facts are told afterwards. Returns how many were new."""
+    c, count, terms = candidate.c, 0, case_.terms
+    subject = TABLES[SUBJECT_TABLES.get(terms.subject, terms.subject)].alias("subject")
+    outside = subject.c.external_id if "external_id" in subject.c else cast(subject.c.id, String)
+    for place, step in case_.run.webhooks:
+        values: dict[str, ColumnElement[Any]] = {
+            "match_id": c.match_id,
+            "rule_id": literal(terms.rule_id),
+            "version": literal(terms.version),
+            "occasion": c.occasion,
+            "step": literal(str(place)),
+            "endpoint": literal(step.endpoint),
+            "subject": literal(terms.subject),
+            "subject_id": c.subject_id,
+            "subject_key": select(outside).where(subject.c.id == c.subject_id).scalar_subquery(),
+            "customer_id": c.customer_id,
+            "customer_key": select(customer.c.external_id).where(customer.c.id == c.customer_id).scalar_subquery(),
+            "said": literal(dict(step.said), Json),
+            "state": literal(WebhookState.PLANNED.value),
+            "created_at": moment(case_.now),
+            "due_at": moment(case_.now),
+            "tries": literal(0),
+        }
+        count += insert_new(connection, webhook, values, select(c.id).where(which))
+    return count
+
+
 def move_on(connection: Connection, case_: Case, which: ColumnElement[bool], *, to: int | None = None) -> None:
     """Move the chosen candidates' matches behind the run (or to step ``to``), or to their end."""
     values = _standing(case_, case_.run.end if to is None else to)
@@ -326,13 +361,19 @@ def move_on(connection: Connection, case_: Case, which: ColumnElement[bool], *, 
     connection.execute(chosen.values(**values, started_at=begun))
 
 
+def _never() -> ColumnElement[Any]:
+    """No moment, of a moment's type: PostgreSQL takes a CASE of bare nulls for a text."""
+    return cast(null(), UTCDateTime())
+
+
 def _here(case_: Case) -> dict[str, ColumnElement[Any]]:
     """A match that stays at its send until the outcome is known."""
     return {
         "state": literal(MatchState.OPEN.value),
         "next_step": literal(case_.run.send_at or 0),
         "due_at": candidate.c.due_at,
-        "ended_at": null(),
+        "gives_up_at": _never(),
+        "ended_at": _never(),
         "reason": null(),
     }
 
@@ -343,12 +384,16 @@ def _standing(case_: Case, place: int) -> dict[str, ColumnElement[Any]]:
     over = place >= len(steps)
     due: ColumnElement[Any] = moment(case_.now)
     step = None if over else steps[place]
-    if isinstance(step, Wait) and step.lasts:
-        due = later(func.coalesce(candidate.c.due_at, due, type_=UTCDateTime()), step.lasts, case_.now)
+    gives_up = _never()
+    if isinstance(step, Wait):
+        since = func.coalesce(candidate.c.due_at, due, type_=UTCDateTime())
+        due = later(since, step.lasts, case_.now) if step.lasts else due
+        gives_up = later(since, step.at_most, case_.now) if step.at_most else gives_up
     return {
         "state": literal((MatchState.DONE if over else MatchState.OPEN).value),
         "next_step": literal(place),
-        "due_at": null() if over else due,
-        "ended_at": moment(case_.now) if over else null(),
+        "due_at": _never() if over else due,
+        "gives_up_at": gives_up,
+        "ended_at": moment(case_.now) if over else _never(),
         "reason": candidate.c.reason if over else null(),
     }

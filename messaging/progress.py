@@ -34,7 +34,16 @@ from messaging.candidates import (
 from messaging.guards.case import Case, withhold
 from messaging.guards.channels import PREFERENCE
 from messaging.guards.times import later
-from messaging.plan import TRIES, insert_new, insert_tasks, moment, move_on, reference, take_run
+from messaging.plan import (
+    TRIES,
+    insert_new,
+    insert_tasks,
+    insert_webhooks,
+    moment,
+    move_on,
+    reference,
+    take_run,
+)
 from messaging.steps import else_of, retry_of
 from messaging.vouchers import RandomBytes
 from models.terms import Send
@@ -64,11 +73,12 @@ NOBODY_THERE = (CallOutcome.VOICEMAIL.value, CallOutcome.NO_ANSWER.value, "machi
 
 @dataclass
 class Advanced:
-    """What an advance did: counts of new messages, tasks, vouchers, stopped matches, and the withheld by reason."""
+    """What an advance did: counts of new messages, tasks, vouchers, webhooks, stopped matches, the withheld by reason."""
 
     planned: int = 0
     tasks: int = 0
     vouchers: int = 0
+    webhooks: int = 0
     stopped: int = 0
     withheld: dict[Reason, int] = field(default_factory=dict)
 
@@ -103,9 +113,9 @@ def decide_step(
     guards.decide(connection, case_)
     done.count_withheld(guards.withheld(connection))
     planned = take_run(connection, case_, secret, random)
-    refused = _rest_or_refuse(connection, case_)
+    tasks, webhooks = _rest_or_refuse(connection, case_)
     done.planned, done.vouchers = planned.messages, planned.vouchers
-    done.tasks = planned.tasks + refused
+    done.tasks, done.webhooks = planned.tasks + tasks, planned.webhooks + webhooks
     return done
 
 
@@ -118,8 +128,8 @@ def _withhold_untold(connection: Connection, case_: Case) -> None:
     withhold(connection, func.coalesce(why, Reason.REFUSED.value), spoken, ~told)
 
 
-def _rest_or_refuse(connection: Connection, case_: Case) -> int:
-    """Let what may pass rest for a while; write down what is refused for good, and go on with its tasks."""
+def _rest_or_refuse(connection: Connection, case_: Case) -> tuple[int, int]:
+    """Let what may pass rest for a while; write down what is refused for good, and go on with its tasks and webhooks."""
     soon_over = func.coalesce(candidate.c.expires_at, literal(case_.now + PATIENCE, UTCDateTime()))
     patient = and_(candidate.c.matched_at > case_.now - PATIENCE, soon_over > case_.now)
     rests = and_(candidate.c.reason.in_(NOT_YET), patient)
@@ -129,8 +139,9 @@ def _rest_or_refuse(connection: Connection, case_: Case) -> int:
     if case_.run.send is not None:
         _note_refused(connection, case_, case_.run.send, refused)
     tasks = insert_tasks(connection, case_, refused)
+    webhooks = insert_webhooks(connection, case_, refused)
     move_on(connection, case_, refused, to=case_.run.end)
-    return tasks
+    return tasks, webhooks
 
 
 def _note_refused(connection: Connection, case_: Case, send: Send, refused: ColumnElement[bool]) -> None:

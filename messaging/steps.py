@@ -1,12 +1,12 @@
 """The steps of a rule as runs: what is decided and done together, and where a match stands afterwards.
 
-A *run* is the steps from one place up to and including the next send (with the tasks right behind it) or up to the
-next wait. A voucher and the send that shows it are so decided together: no message, no voucher.
+A *run* is the steps from one place up to and including the next send (with the tasks and webhooks right behind it) or
+up to the next wait. A voucher and the send that shows it are so decided together: no message, no voucher.
 """
 
 from dataclasses import dataclass, replace
 
-from models.terms import Send, Step, TaskStep, Terms, VoucherStep, Wait
+from models.terms import Send, Step, TaskStep, Terms, VoucherStep, Wait, WebhookStep
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Run:
     voucher: VoucherStep | None = None
     voucher_at: int | None = None
     tasks: tuple[tuple[int, TaskStep], ...] = ()
+    webhooks: tuple[tuple[int, WebhookStep], ...] = ()
     attempt: int = 1
     is_else: bool = False
 
@@ -64,8 +65,8 @@ def _closes(run: Run, step: Step) -> bool:
     if isinstance(step, Wait):
         return True
     if run.send is not None:
-        # What follows a call that may be tried again must wait for its outcome.
-        return run.awaits_outcome or not isinstance(step, TaskStep)
+        # What follows a send with tries or an else must wait for its outcome.
+        return run.awaits_outcome or not isinstance(step, TaskStep | WebhookStep)
     return isinstance(step, VoucherStep) and run.voucher is not None
 
 
@@ -77,6 +78,8 @@ def _with(run: Run, index: int, step: Step) -> Run:
         return replace(run, voucher=step, voucher_at=index)
     if isinstance(step, TaskStep):
         return replace(run, tasks=(*run.tasks, (index, step)))
+    if isinstance(step, WebhookStep):
+        return replace(run, webhooks=(*run.webhooks, (index, step)))
     return run
 
 

@@ -5,8 +5,9 @@ from models.commerce import Order, OrderLine, Payment, Product, Subscription, Vo
 from models.contact import Call, Event, Survey, Ticket
 from models.customer import Consent, Customer, Suppression
 from models.delivery import Attempt, Evidence, Match, Message, Receipt, RulePass, RuleVersion, Task
-from models.housekeeping import Change, Lease, Switch
+from models.housekeeping import Change, Lease, Notice, RuleInForce, Switch
 from models.issue import Exposure, KnownIssue
+from models.webhook import Webhook
 
 __all__ = [
     "Attempt",
@@ -22,11 +23,13 @@ __all__ = [
     "Lease",
     "Match",
     "Message",
+    "Notice",
     "Order",
     "OrderLine",
     "Payment",
     "Product",
     "Receipt",
+    "RuleInForce",
     "RulePass",
     "RuleVersion",
     "Subscription",
@@ -36,4 +39,5 @@ __all__ = [
     "Task",
     "Ticket",
     "Voucher",
+    "Webhook",
 ]

@@ -28,7 +28,7 @@ class RuleVersion(Base, table=True):
 class RulePass(Base, table=True):
     """One pass of one rule: unique per (rule, slot), so that a doubled run changes nothing.
 
-    ``counts`` is its summary.
+    ``status`` is the rule's at that time (``live``, ``shadow`` ...); ``counts`` is its summary.
     """
 
     __tablename__ = "rule_pass"
@@ -37,6 +37,7 @@ class RulePass(Base, table=True):
     id: int | None = key()
     rule_id: str = Field(max_length=100)
     version: str = Field(max_length=64)
+    status: str = Field(default="live", max_length=10, sa_column_kwargs={"server_default": "live"})
     slot: datetime = required_moment()
     started_at: datetime = required_moment()
     finished_at: datetime | None = moment()
@@ -46,7 +47,8 @@ class RulePass(Base, table=True):
 class Match(Base, table=True):
     """A rule found a subject: unique per (rule, occasion). Keeps the facts that made it match, and its next step.
 
-    ``next_step`` counts from 0 into the rule's ``then``; ``due_at`` is when that step may be taken.
+    ``next_step`` counts from 0 into the rule's ``then``; ``due_at`` is when that step may be taken; ``gives_up_at`` is
+    when a ``wait: until ..., at most ...`` has waited long enough.
     A waiting match finishes on the ``version`` it started with.
     """
 
@@ -77,6 +79,7 @@ class Match(Base, table=True):
     reason: str | None = Field(default=None, max_length=30)
     next_step: int = 0
     due_at: datetime | None = moment()
+    gives_up_at: datetime | None = moment()
     ended_at: datetime | None = moment()
 
 

@@ -19,6 +19,32 @@ class Change(Base, table=True):
     changed_at: datetime = required_moment()
 
 
+class RuleInForce(Base, table=True):
+    """A rule as it is in force: what a running house has loaded, or the last pass ran.
+
+    ``since`` is when this version came into force, ``live_since`` since when the rule has been live without a break.
+    ``status`` is the rule's, or ``gone`` where its file was taken away.
+    """
+
+    __tablename__ = "rule_in_force"
+
+    rule_id: str = Field(primary_key=True, max_length=100)
+    version: str = Field(max_length=64)
+    status: str = Field(max_length=10)
+    since: datetime = required_moment()
+    live_since: datetime | None = moment()
+
+
+class Notice(Base, table=True):
+    """Something that staff should know while it lasts, by topic: ``rules`` while an edit of them is refused."""
+
+    __tablename__ = "notice"
+
+    topic: str = Field(primary_key=True, max_length=60)
+    said: str
+    since: datetime = required_moment()
+
+
 class Lease(Base, table=True):
     """A duty that one process holds for a while (the heartbeat, say)."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from dateutil.relativedelta import relativedelta
@@ -41,11 +41,13 @@ class Send:
 class Wait:
     """A ``wait`` step. Either ``lasts``, or ``until`` (a dotted fact, such as ``issue.closed_at``, becomes known).
 
+    ``at_most`` bounds an ``until``: where the moment has not come by then, the match ends.
     ``stop_if`` is the raw condition of the rule file; ``rules`` compiles it, nobody else reads it.
     """
 
     lasts: relativedelta | None = None
     until: str | None = None
+    at_most: relativedelta | None = None
     stop_if: Mapping[str, Any] | None = None
 
 
@@ -67,7 +69,16 @@ class VoucherStep:
     budget_per: str | None = None  # "month", "week" or "day"
 
 
-Step = Send | Wait | TaskStep | VoucherStep
+@dataclass(frozen=True)
+class WebhookStep:
+    """A ``webhook`` step: call the endpoint of that name. ``facts`` are (name, dotted path), ``said`` plain values."""
+
+    endpoint: str
+    facts: tuple[tuple[str, str], ...] = ()
+    said: tuple[tuple[str, str | int | float | bool], ...] = ()
+
+
+Step = Send | Wait | TaskStep | VoucherStep | WebhookStep
 
 
 @dataclass(frozen=True)
@@ -76,6 +87,10 @@ class OncePer:
 
     what: str
     every: relativedelta | None = None
+
+
+THE_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+"""A rule that goes live from here has no backlog: it acts on all that it finds, however long it has been so."""
 
 
 @dataclass(frozen=True)

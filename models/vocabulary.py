@@ -125,6 +125,27 @@ class MatchState(StrEnum):
     STOPPED = "stopped"  # its stop_if came true, or its rule was retired
 
 
+class WebhookState(StrEnum):
+    """Where a call of one of the operator's own systems stands. Shown to people through :data:`WEBHOOK_TEXT`."""
+
+    PLANNED = "planned"  # waits for its first or its next try
+    CALLING = "calling"  # a try is under way; when its lease is over, it is made again
+    DELIVERED = "delivered"
+    GONE = "gone"
+    GAVE_UP = "gave_up"
+    WITHHELD = "withheld"
+
+
+WEBHOOK_TEXT: dict[WebhookState, str] = {
+    WebhookState.PLANNED: "it waits for its first or its next try",
+    WebhookState.CALLING: "a try is under way",
+    WebhookState.DELIVERED: "the endpoint took it",
+    WebhookState.GONE: "the endpoint answered that it is gone for good (410)",
+    WebhookState.GAVE_UP: "all tries were used up",
+    WebhookState.WITHHELD: "trial mode: nothing leaves",
+}
+
+
 class OutcomeClass(StrEnum):
     """What a provider's answer means for an attempt (DESIGN section 6)."""
 

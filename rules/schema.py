@@ -35,11 +35,12 @@ LIMIT_KEYS: dict[str, str] = {
     "brake": "such as 5% of customers",
     "holdout": "such as 5%; under purpose: service only as 5% also for service",
 }
-SEND_KEYS = ("send", "by", "valid_for")
+SEND_KEYS = ("send", "by", "valid_for", "else")
 CALL_KEYS = ("call", "connect_to", "tries", "every", "else", "valid_for")
-SURVEY_KEYS = ("survey", "by", "valid_for")
+SURVEY_KEYS = ("survey", "by", "valid_for", "else")
 WAIT_KEYS = ("wait", "stop_if")
 TASK_KEYS = ("task", "to")
+WEBHOOK_KEYS = ("webhook", "with")
 VOUCHER_KEYS = ("voucher",)
 VOUCHER_TERMS = ("worth", "valid_for", "budget")
 STEP_KEYS: dict[str, tuple[str, ...]] = {
@@ -49,8 +50,43 @@ STEP_KEYS: dict[str, tuple[str, ...]] = {
     "wait": WAIT_KEYS,
     "task": TASK_KEYS,
     "voucher": VOUCHER_KEYS,
+    "webhook": WEBHOOK_KEYS,
 }
-TEST_KEYS = ("name", "now", "given", "after", "expect")
+TEST_KEYS: dict[str, str] = {
+    "name": "the story in a few words",
+    "now": "the moment and the zone, such as 2026-03-10 10:00 Europe/Berlin",
+    "given": "the rows that are there: the customer, and the subject by its name",
+    "undelivered": "channels on which nothing gets through: nobody picks up, the message comes back",
+    "after": "how long to wait before looking, such as 2 days; what became due meanwhile has been done",
+    "expect": "nothing, {withheld: REASON}, or the list of what happens",
+    "then": "later looks: each with 'after' and what has happened since the look before",
+}
+STAGE_KEYS: dict[str, str] = {
+    "after": "how long after the look before, such as 2 days",
+    "expect": "nothing, {withheld: REASON}, or the list of what has happened since",
+}
+EXPECT_KEYS: dict[str, str] = {
+    "send": "a template",
+    "call": "the template of a call",
+    "survey": "the template of a survey",
+    "voucher": "what the voucher is worth, such as 50 EUR",
+    "task": "what a person shall do",
+    "webhook": "the endpoint that is told",
+    "by": "the channel",
+    "at": "when it goes where the customer lives, such as 07:00 or tomorrow 07:00",
+    "says": "a text that the message contains, or a list of them",
+    "language": "the language that the text is written in",
+    "to": "the desk",
+    "withheld": "the reason why nothing happens",
+}
+EXPECTED_STEP_KEYS: dict[str, tuple[str, ...]] = {
+    "send": ("send", "by", "at", "says", "language"),
+    "call": ("call", "at", "says", "language"),
+    "survey": ("survey", "by", "at", "says", "language"),
+    "voucher": ("voucher",),
+    "task": ("task", "to"),
+    "webhook": ("webhook",),
+}
 
 STATUSES = tuple(str(status) for status in RuleStatus)
 PURPOSES = tuple(str(purpose) for purpose in Purpose)

@@ -1,10 +1,11 @@
 """Reads the ``then`` steps of a rule into the terms that messaging understands."""
 
+import re
 from typing import Any
 
 from dateutil.relativedelta import relativedelta
 
-from models.terms import Money, Send, Step, TaskStep, VoucherStep, Wait
+from models.terms import Money, Send, Step, TaskStep, VoucherStep, Wait, WebhookStep
 from models.vocabulary import Channel
 from rules.conditions import Parser
 from rules.errors import listing
@@ -12,6 +13,11 @@ from rules.facts import Kind, Subject
 from rules.reader import Complaints, Node
 from rules.schema import CHANNELS, STEP_KEYS, VOUCHER_TERMS
 from rules.values import DURATION_FORM, MONEY_FORM, duration, money
+
+
+ENDPOINT = re.compile(r"[a-z0-9]+(?:[-_][a-z0-9]+)*")
+MOST_SAID = 20
+"""Values that one webhook takes along at most."""
 
 
 class StepReader:
@@ -47,12 +53,21 @@ class StepReader:
         return getattr(self, f"_{kind}")(node)  # type: ignore[no-any-return]
 
     def _send(self, node: Node) -> Send | None:
-        template = self.text(node, "send")
-        return Send(template, self._by(node), self.lasts(node, "valid_for")) if template else None
+        template, other = self.text(node, "send"), self._else(node)
+        by, lasts = self._by(node), self.lasts(node, "valid_for")
+        return Send(template, by, lasts, otherwise=other) if template else None
 
     def _survey(self, node: Node) -> Send | None:
-        template = self.text(node, "survey")
-        return Send(template, self._by(node), self.lasts(node, "valid_for"), survey=template) if template else None
+        template, other = self.text(node, "survey"), self._else(node)
+        by, lasts = self._by(node), self.lasts(node, "valid_for")
+        return Send(template, by, lasts, survey=template, otherwise=other) if template else None
+
+    def _else(self, node: Node) -> Send | None:
+        otherwise = node.value.get("else")
+        other = self.step(otherwise) if otherwise else None
+        if other is not None and (not isinstance(other, Send) or other.survey or other.otherwise or other.tries > 1):
+            self.said.add(otherwise or node, "'else' is one send or call step, without tries or an else of its own")
+        return other if isinstance(other, Send) else None
 
     def _call(self, node: Node) -> Send | None:
         template = self.text(node, "call")
@@ -62,11 +77,7 @@ class StepReader:
             assert tries is not None
             self.said.add(tries, f"'{count}' tries cannot be made", expected="a number from 1 to 10")
             count = 1
-        otherwise = node.value.get("else")
-        other = self.step(otherwise) if otherwise else None
-        if other is not None and (not isinstance(other, Send) or other.otherwise):
-            self.said.add(otherwise or node, "'else' is one send or call step")
-            other = None
+        other = self._else(node)
         if not template:
             return None
         return Send(
@@ -76,7 +87,7 @@ class StepReader:
             connect_to=self.text(node, "connect_to") if "connect_to" in node.value else None,
             tries=count,
             every=self.lasts(node, "every"),
-            otherwise=other if isinstance(other, Send) else None,
+            otherwise=other,
         )
 
     def _by(self, node: Node) -> tuple[Channel, ...]:
@@ -105,14 +116,17 @@ class StepReader:
         return Wait(lasts=lasts, stop_if=stop_if)
 
     def _until(self, waits: Node, stop_if: Any) -> Wait | None:
-        said = waits.value.removeprefix("until ").strip()
+        said, bounded, longest = (part.strip() for part in waits.value.removeprefix("until ").partition(", at most "))
         path = self.parser.path(waits, said, self.subject)
+        at_most = duration(longest)
+        if bounded and at_most is None:
+            self.said.add(waits, f"'{longest}' is not a duration", expected=DURATION_FORM)
         if path is None:
             return None
         if path.fact is None or path.fact.kind is not Kind.MOMENT or any(relation.many for relation in path.relations):
             self.said.add(waits, f"'{said}' is not a time that comes", expected="such as until issue.closed_at")
             return None
-        return Wait(until=said, stop_if=stop_if)
+        return Wait(until=said, at_most=at_most, stop_if=stop_if)
 
     def _task(self, node: Node) -> TaskStep | None:
         what = self.text(node, "task")
@@ -120,6 +134,50 @@ class StepReader:
         if "to" not in node.value:
             self.said.add(node, "a task needs 'to'", expected="the desk that does it")
         return TaskStep(what, desk) if what and desk else None
+
+    def _webhook(self, node: Node) -> WebhookStep | None:
+        endpoint = self.text(node, "webhook")
+        if endpoint and not ENDPOINT.fullmatch(endpoint):
+            what = "a rule names no URL" if re.search("[:/.]", endpoint) else f"'{endpoint}' is no name of an endpoint"
+            expected = "a name that BEFOREHAND_WEBHOOKS gives a URL, such as crm"
+            self.said.add(node.value["webhook"], what, expected=expected)
+            return None
+        facts: list[tuple[str, str]] = []
+        said: list[tuple[str, Any]] = []
+        for name, value in self._with(node):
+            if isinstance(value.value, str) and value.plain:
+                if self._told(value):
+                    facts.append((name, value.value))
+            elif isinstance(value.value, str | int | float):
+                said.append((name, value.value))
+            else:
+                self.said.add(
+                    value, f"'{name}' has no single value", expected="a fact, or a text in quotes or a number"
+                )
+        return WebhookStep(endpoint, tuple(facts), tuple(said)) if endpoint else None
+
+    def _with(self, node: Node) -> list[tuple[str, Node]]:
+        told = node.value.get("with")
+        if told is None:
+            return []
+        if not told.is_map or not told.value:
+            self.said.add(told, "'with' is a mapping", expected="names with a fact or a value, {number: order.number}")
+        elif len(told.value) > MOST_SAID:
+            self.said.add(
+                told, f"{len(told.value)} values are more than a webhook takes", expected=f"{MOST_SAID} at most"
+            )
+        return list(told.items())
+
+    def _told(self, node: Node) -> bool:
+        """Whether this is a fact of the subject; a plain word that is none is noted, and may be a text in want of quotes."""
+        before = len(self.said.errors)
+        path = self.parser.path(node, node.value, self.subject)
+        if path is None and len(self.said.errors) > before and "." not in node.value:
+            self.said.add(node, f"if '{node.value}' is meant as a text", expected=f'quotes: "{node.value}"')
+        if path is not None and (path.fact is None or any(relation.many for relation in path.relations)):
+            self.said.add(node, f"'{node.value}' is not one fact", expected=listing(self.subject.facts))
+            return False
+        return path is not None
 
     def _voucher(self, node: Node) -> VoucherStep | None:
         terms = node.value["voucher"]
