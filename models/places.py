@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
+Place = tuple[int, int]
+"""Line and column in a file, from 1."""
+
 MOST = 100
 """Problems that are told of one file; who has more has one cause, and looks again."""
 LONGEST_WORD = 60
@@ -50,6 +53,11 @@ class Node:
     column: int
     plain: bool = False
     keys: dict[str, "Node"] = field(default_factory=dict)
+
+    @property
+    def place(self) -> Place:
+        """Line and column, from 1."""
+        return self.line, self.column
 
     @property
     def is_map(self) -> bool:

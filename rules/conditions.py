@@ -4,7 +4,7 @@ A condition is a :class:`Compare`, a :class:`Related` or a :class:`Group`. Parsi
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dateutil.relativedelta import relativedelta
@@ -12,7 +12,7 @@ from dateutil.relativedelta import relativedelta
 from models.terms import Money
 from rules.errors import closest, listing
 from rules.facts import Fact, Kind, Relation, Subject
-from rules.reader import YAML11_BOOLEANS, Complaints, Node
+from rules.reader import YAML11_BOOLEANS, Complaints, Node, Place
 from rules.values import DURATION_FORM, MOMENT_FORM, MONEY_FORM, Moment, duration, moment, money
 
 GROUPS = ("any_of", "all_of", "none_of")
@@ -30,6 +30,9 @@ OPERATORS: dict[Kind, tuple[str, ...]] = {
     Kind.DAY: (*MEMBERSHIP, *TEMPORAL, "between"),
     Kind.FLAG: ("is", "is_not"),
 }
+
+
+NOWHERE: Place = (1, 1)
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class Compare:
     path: Path
     operator: str
     value: Any = None
+    at: Place = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ class Related:
     within: relativedelta | None = None
     within_next: relativedelta | None = None
     since: Moment | Path | None = None
+    at: Place = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,7 @@ class Parser:
         if path.fact is not None:
             return self._compare(path, path.fact, value)
         if any(relation.many for relation in path.relations):
-            return self._related(path, value)
+            return self._related(at, path, value)
         return self._through_one(path, value)
 
     def _group(self, key: str, value: Node, subject: Subject) -> Condition | None:
@@ -138,7 +143,7 @@ class Parser:
     def _through_one(self, path: Path, value: Node) -> Condition | None:
         if value.value in ("missing", "present"):
             key = Fact(path.relations[-1].name, Kind.NUMBER, "", column="id")
-            return Compare(replace(path, fact=key), value.value)
+            return Compare(replace(path, fact=key), value.value, at=value.place)
         self.said.add(
             value,
             f"'{path.text}' is one {path.subject.name}, not a fact",
@@ -187,7 +192,7 @@ class Parser:
 
     def _compare(self, path: Path, fact: Fact, node: Node) -> Condition | None:
         if node.value in ("missing", "present"):
-            return Compare(path, node.value)
+            return Compare(path, node.value, at=node.place)
         if node.value is None:
             self.said.add(node, f"'{path.text}' has no value", expected="a value, 'missing' or 'present'")
             return None
@@ -217,7 +222,7 @@ class Parser:
             value = self.value(path, fact, node)
             if isinstance(value, Path) and operator in TEXT_ONLY:
                 self.said.add(node, f"'{operator}' takes a text, not another fact", expected="a text")
-        return None if value is None else Compare(path, operator, value)
+        return None if value is None else Compare(path, operator, value, at=at.place)
 
     def _several(self, fact: Fact, node: Node) -> Any:
         if isinstance(node.value, str) and node.value.endswith(".csv"):
@@ -271,11 +276,13 @@ class Parser:
         if not said.startswith("this.") and said.split(".")[0] not in {*start.facts, *start.relations, start.name}:
             return None
         found = self.path(node, said, start)
-        return found if found is not None and found.fact is not None else None
+        if found is None or found.fact is None:
+            return None
+        return replace(found, from_this=found.from_this or path.from_this)
 
     # -- relations -----------------------------------------------------------------------------------------
 
-    def _related(self, path: Path, node: Node) -> Condition | None:
+    def _related(self, at: Node, path: Path, node: Node) -> Condition | None:
         known = [*AGGREGATES, *MODIFIERS]
         if not node.is_map:
             self.said.add(node, f"'{path.text}' are many, so say which test", expected=listing(AGGREGATES))
@@ -300,7 +307,8 @@ class Parser:
             self.said.add(body, f"a {path.subject.name} has no time of its own, so none of them is the latest")
         if test == "change" and "within" not in node.value:
             self.said.add(body, "change compares two windows, so it needs 'within'", expected="within: 90 days")
-        return Related(path, test, holds, of, bounds, where, window.get("within"), window.get("within_next"), since)
+        ahead = window.get("within_next")
+        return Related(path, test, holds, of, bounds, where, window.get("within"), ahead, since, at.place)
 
     def _lasts(self, node: Node) -> relativedelta | None:
         lasts = duration(node.value)
@@ -313,6 +321,12 @@ class Parser:
             self.said.add(node, f"a {path.subject.name} has no time of its own, so 'since' has nothing to count on")
             return None
         found = self.value(path, path.subject.facts[path.subject.natural], node)
+        if isinstance(found, Path) and not found.from_this:
+            if self.depth > 1:
+                said = f"'{found.text}' can be compared in a relation, not in a relation of a relation"
+                self.said.add(node, said, expected=MOMENT_FORM)
+                return None
+            return replace(found, from_this=True)  # where the relation stands is the rule's own subject
         return found if isinstance(found, Moment | Path) else None
 
     def _test(self, test: str, body: Node, path: Path) -> tuple[Group | None, Fact | None, tuple[tuple[str, Any], ...]]:

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from models.places import Complaints, Node, Refused
+from models.places import Complaints, Node, Place, Refused
 from models.yaml_files import MAX_BYTES
 from models.yaml_files import read_file as read_placed_file
 from models.yaml_files import read_text as read_placed_text
 from rules.errors import RuleErrors
 
-__all__ = ["MAX_BYTES", "YAML11_BOOLEANS", "Complaints", "Node", "read", "read_file"]
+__all__ = ["MAX_BYTES", "YAML11_BOOLEANS", "Complaints", "Node", "Place", "read", "read_file"]
 
 YAML11_BOOLEANS = {"yes", "no", "on", "off", "y", "n"}
 
