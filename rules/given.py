@@ -1,50 +1,35 @@
-"""Turns the ``given`` of a rule's test into rows: a customer, the subject, and what belongs to them.
+"""Puts the ``given`` of a rule's test into a database: a customer, the subject, and what belongs to them.
 
-Shorthand: ``40 days ago``, ``yesterday``, ``120 EUR``, ``"10 x {placed_at: 30 days ago}"``. What is not given gets a
-sensible value: a row's natural time is its earliest given time, else the test's now.
+What is not given gets a sensible value: a row's natural time is its earliest given time, else the test's now; the
+customer is called Ada, speaks English, lives in the zone of the test and has been one for two years.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from dateutil.relativedelta import relativedelta
 from sqlalchemy import Connection, insert
 
 import models
-from models.vocabulary import ConsentVerdict
+from models.customer import IN_EVERY_HOLDOUT, IN_NO_HOLDOUT
+from models.vocabulary import MatchState, MessageState
 from rules.errors import RuleErrors
-from rules.facts import Fact, Kind, Subject
+from rules.facts import Subject
 from rules.loader import Rule
-from rules.reader import Complaints, Node, read
+from rules.reader import Complaints, Node
 from rules.scope import BORN
-from rules.values import MOMENT_FORM, MONEY_FORM, Moment, moment, money
+from rules.shorthand import ALL, Frame, Row, Shorthand, Story, frame
 
 LINKS = {"customer_id", "order_id", "issue_id", "product_id", "order_line_id", "ticket_id"}
+FIRST = ("issue", "product", "order", "line")
+"""Rows that others may hang on are built before them."""
 
+IN_HOLDOUT, NOT_IN_HOLDOUT = IN_EVERY_HOLDOUT, IN_NO_HOLDOUT
+"""Buckets of a customer: a small share keeps out the lowest ones."""
 
-@dataclass(frozen=True)
-class Frame:
-    """When and where a test stands: its ``now`` and the zone it was said in."""
-
-    now: datetime
-    zone: ZoneInfo
-
-
-def frame(node: Node, said: Complaints) -> Frame:
-    """Read ``2026-03-10 10:00 Europe/Berlin``; without a zone it is UTC."""
-    words = str(node.value).split()
-    try:
-        zone = ZoneInfo(words[-1]) if "/" in words[-1] or words[-1] == "UTC" else ZoneInfo("UTC")
-        text = " ".join(words[:-1] if "/" in words[-1] or words[-1] == "UTC" else words)
-        read_at = datetime.fromisoformat(text)
-    except (ValueError, KeyError, IndexError):
-        said.add(node, f"'{node.value}' is not a moment", expected="such as 2026-03-10 10:00 Europe/Berlin")
-        return Frame(datetime(2000, 1, 1, tzinfo=UTC), ZoneInfo("UTC"))
-    local = read_at if read_at.tzinfo else read_at.replace(tzinfo=zone)
-    return Frame(local.astimezone(UTC), zone)
+Hashing = Callable[[str, str], str]
+"""``(channel, address) -> keyed hash``, as suppressions keep addresses."""
 
 
 @dataclass
@@ -55,83 +40,100 @@ class Given:
     rule: Rule
     at: Frame
     said: Complaints
+    hashed: Hashing | None = None
     known: dict[str, int] = field(default_factory=dict)
     count: int = 0
 
     def build(self, node: Node) -> None:
-        """Insert all rows that the test gives."""
-        bodies = dict(node.items())
-        self.customer(bodies.pop("customer", Node({}, node.line, node.column)))
-        order = [name for name in ("issue", "product", "order", "line") if name in bodies]
-        for name in [*order, *(name for name in bodies if name not in order)]:
-            subject = self.rule.parser.subjects.get(name)
-            if subject is None:
-                self.said.unknown(node.keys[name], "subject", name, [*self.rule.parser.subjects])
-                continue
-            self.known[f"{name}_id"] = self.row(subject, bodies[name], {})
+        """Read a ``given`` and insert all its rows."""
+        story = Shorthand(self.rule.parser.subjects, self.at, self.said).story(node)
         if self.said.errors:
             raise RuleErrors(self.said.problems)
+        self.tell(story)
 
-    def customer(self, node: Node) -> None:
-        """The customer whom everything belongs to."""
-        subject = self.rule.parser.subjects["customer"]
+    def tell(self, story: Story) -> None:
+        """Insert all rows of a story that was read without a complaint; ``known`` holds their keys afterwards."""
+        if story.customer is not None:
+            self._customer(story.customer, story)
+        for name in sorted(story.rows, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST)):
+            self.known[f"{name}_id"] = self.row(story.rows[name], {})
+        for message in story.customer.many.get("messages", []) if story.customer else []:
+            self._message(message)
+
+    def _customer(self, row: Row, story: Story) -> None:
         defaults = {
             "language": "en",
             "time_zone": self.at.zone.key,
             "created_at": self.at.now - timedelta(days=730),
             "first_name": "Ada",
+            "bucket": IN_HOLDOUT if story.holdout else NOT_IN_HOLDOUT,
         }
-        later = {key: value for key, value in node.items() if key in subject.relations}
-        plain = {key: value for key, value in node.items() if key not in subject.relations and key != "consents"}
-        body = Node(plain, node.line, node.column, keys=node.keys)
-        self.known["customer_id"] = self.row(subject, body, defaults)
-        if "consents" in node.value:
-            self._consents(node.value["consents"])
-        for name, value in later.items():
-            self._related(subject, name, value, self.known["customer_id"])
+        own = {name: rows for name, rows in row.many.items() if name != "messages"}
+        found = self.row(Row(row.subject, row.values, row.one), defaults)
+        self.known["customer_id"] = found
+        for entry in story.consents:
+            full = {**entry, "customer_id": found, "recorded_at": entry["given_at"], "source": "test"}
+            self.connection.execute(insert(models.Consent), [full])
+        self._suppress(row, story)
+        self._owned(row.subject, own, found)
 
-    def _consents(self, node: Node) -> None:
-        for member in node.value:
-            entry = {
-                "customer_id": self.known["customer_id"],
-                "verdict": ConsentVerdict.GRANTED,
-                "given_at": self.at.now - timedelta(days=30),
-                "recorded_at": self.at.now - timedelta(days=30),
-                "source": "test",
-                **member.plainly(),
-            }
-            self.connection.execute(insert(models.Consent), [entry])
+    def _suppress(self, row: Row, story: Story) -> None:
+        if story.suppressed and self.hashed is None:
+            raise ValueError("suppressions need a way to hash addresses")
+        for channel in story.suppressed:
+            for kind, column in (("sms", "phone"), ("email", "email")):
+                address = row.values.get(column)
+                if address and self.hashed is not None:
+                    said = {"address_hash": self.hashed(kind, address), "channel": channel, "scope": ALL}
+                    values = {**said, "cause": "test", "since": self.at.now - timedelta(days=30)}
+                    self.connection.execute(insert(models.Suppression), [values])
 
-    def row(self, subject: Subject, node: Node, values: dict[str, Any]) -> int:
-        """Insert one row of a subject with what belongs to it; gives its key."""
-        row = dict(values)
-        later: dict[str, Node] = {}
-        for key, value in node.items():
-            if key in subject.relations and not subject.relations[key].many:
-                relation = subject.relations[key]
-                row[relation.here] = self.row(self.rule.parser.subjects[relation.target], value, {})
-                self.known.setdefault(relation.here, row[relation.here])
-            elif key in subject.relations:
-                later[key] = value
-            elif key in subject.facts:
-                row.update(self.fact(subject.facts[key], value))
-            else:
-                self.said.unknown(node.keys.get(key, node), f"fact of a {subject.name}", key, [*subject.facts])
-        made = self._insert(subject, row)
-        for name, value in later.items():
-            self._related(subject, name, value, made)
+    def row(self, row: Row, values: dict[str, Any]) -> int:
+        """Insert one row with what belongs to it; gives its key. ``values`` are those that the row does not say."""
+        full = {**values, **row.values}
+        for name, other in row.one.items():
+            relation = row.subject.relations[name]
+            full[relation.here] = None if other is None else self.row(other, {})
+            if other is not None:
+                self.known.setdefault(relation.here, full[relation.here])
+        made = self._insert(row.subject, full)
+        self._owned(row.subject, row.many, made)
         return made
+
+    def _owned(self, subject: Subject, many: dict[str, list[Row]], owner: int) -> None:
+        for name, rows in many.items():
+            for row in rows:
+                self.row(row, {subject.relations[name].there: owner})
 
     def _insert(self, subject: Subject, row: dict[str, Any]) -> int:
         table = models.Base.metadata.tables[subject.table]
         self.count += 1
+        defaults = {**self._defaults(subject, row), **{key: self.known[key] for key in LINKS & self.known.keys()}}
+        filled = {name: value for name, value in defaults.items() if name in table.c and name not in row}
+        full = {**filled, **row}
+        for relation in subject.relations.values():
+            column = table.c[relation.here]
+            if not relation.many and not column.nullable and full.get(column.name) is None:
+                full[column.name] = self._needed(relation.target, full)
+        found = self.connection.execute(insert(table).values(**full).returning(table.c.id)).scalar_one()
+        return int(found)
+
+    def _needed(self, name: str, owner: dict[str, Any]) -> int:
+        """A row that another cannot be without, with nothing but sensible values."""
+        values: dict[str, Any] = {"order_id": owner["order_id"]} if name == "line" and owner.get("order_id") else {}
+        subject = self.rule.parser.subjects[name]
+        if name == "product":
+            values["name"] = "a kettle"
+        return self._insert(subject, values)
+
+    def _defaults(self, subject: Subject, row: dict[str, Any]) -> dict[str, Any]:
         times = [value for value in row.values() if isinstance(value, datetime) and value <= self.at.now]
         natural = BORN.get(subject.name) or subject.natural
-        defaults: dict[str, Any] = {
+        return {
             "external_id": f"{subject.name}-{self.count}",
             "number": f"{1000 + self.count}",
             "changed_at": self.at.now,
-            "bucket": 9999,
+            "bucket": NOT_IN_HOLDOUT,
             "name": "something",
             "title": "a fault",
             "severity": "high",
@@ -139,82 +141,52 @@ class Given:
             "worth": 0,
             "found_at": self.at.now,
             **({natural: min(times, default=self.at.now)} if natural else {}),
-            **{key: value for key, value in self.known.items() if key in LINKS},
         }
-        filled = {name: value for name, value in defaults.items() if name in table.c and name not in row}
-        full = {**filled, **row}
-        if subject.name == "exposure":
-            full.setdefault("order_line_id", self._line(full["order_id"]))
-        found = self.connection.execute(insert(table).values(**full).returning(table.c.id)).scalar_one()
-        return int(found)
 
-    def _line(self, order_id: int) -> int:
-        product = self._insert(self.rule.parser.subjects["product"], {"name": "a kettle"})
-        return self._insert(self.rule.parser.subjects["line"], {"order_id": order_id, "product_id": product})
+    # -- what we sent before -------------------------------------------------------------------------------
 
-    def _related(self, subject: Subject, name: str, node: Node, owner: int) -> None:
-        relation = subject.relations[name]
-        target = self.rule.parser.subjects[relation.target]
-        for count, body in self._several(node):
-            for _ in range(count):
-                self.row(target, body, {relation.there: owner})
-
-    def _several(self, node: Node) -> list[tuple[int, Node]]:
-        if isinstance(node.value, str) and " x {" in node.value:
-            count, _, body = node.value.partition(" x ")
-            if count.strip().isdigit():
-                return [(int(count), read(body, self.said.path))]
-        if not node.is_list:
-            self.said.add(node, "a list of rows is due here", expected='[{...}] or "10 x {...}"')
-            return []
-        return [
-            each for member in node.value for each in (self._several(member) if not member.is_map else [(1, member)])
-        ]
-
-    def fact(self, fact: Fact, node: Node) -> dict[str, Any]:
-        """The columns that a given fact fills."""
-        if node.value in ("missing", None):
-            return {fact.column: None}
-        readers: dict[Kind, Callable[[Fact, Node], dict[str, Any]]] = {
-            Kind.MONEY: self._money,
-            Kind.MOMENT: self._moment,
-            Kind.DAY: self._day,
+    def _message(self, row: Row) -> None:
+        """A message of ours with the match behind it; it was delivered, and of this rule's purpose, unless it says."""
+        self.count += 1
+        values = {**row.values}
+        rule_id = values.setdefault("rule_id", "another-rule")
+        created = values.setdefault("created_at", values.get("accepted_at") or self.at.now)
+        customer = self.known["customer_id"]
+        common = {"rule_id": rule_id, "version": "test", "occasion": self._occasion(rule_id), "customer_id": customer}
+        match = models.Match.__table__  # type: ignore[attr-defined]
+        behind = {
+            "subject": self.rule.subject.name,
+            "subject_id": self.known.get(f"{self.rule.subject.name}_id", 0) if rule_id == self.rule.id else 0,
+            "matched_at": created,
+            "seen_at": created,
+            "started_at": created,
+            "state": MatchState.DONE.value,
         }
-        if fact.attribute:
-            return {fact.column: {fact.attribute: node.plainly()}}
-        return readers[fact.kind](fact, node) if fact.kind in readers else {fact.column: node.plainly()}
+        made = self.connection.execute(insert(match).values({**common, **behind}).returning(match.c.id)).scalar_one()
+        defaults = {
+            "match_id": made,
+            "step": "0",
+            "purpose": self.rule.terms.purpose.value,
+            "channel": "sms",
+            "address": "",
+            "template": "before",
+            "state": MessageState.DELIVERED.value,
+            "accepted_at": created,
+            "due_at": created,
+            "reference": f"BEFORE{self.count}",
+        }
+        self.connection.execute(insert(models.Message), [{**defaults, **common, **values}])
 
-    def _money(self, fact: Fact, node: Node) -> dict[str, Any]:
-        amount = money(node.value)
-        if amount is None:
-            self.said.add(node, f"'{node.value}' is no amount", expected=MONEY_FORM)
-            return {}
-        return {fact.column: amount.minor, "currency": amount.currency}
+    def _occasion(self, rule_id: str) -> str:
+        """What it was about: the very occasion of the test where this rule has spoken before, else any other."""
+        once = self.rule.terms.once
+        key = self.known.get(f"{once.what}_id")
+        if rule_id != self.rule.id or key is None:
+            return f"before/{self.count}"
+        if once.every is None:
+            return f"{once.what}/{key}"
+        self.known["spoken"] = self.known.get("spoken", -1) + 1
+        return f"{once.what}/{key}/{self.known['spoken']}"
 
-    def _moment(self, fact: Fact, node: Node) -> dict[str, Any]:
-        said = moment(node.value)
-        if said is None:
-            self.said.add(node, f"'{node.value}' is not a time", expected=MOMENT_FORM)
-            return {}
-        if said.is_day:
-            noon = datetime.combine(self._on(said), datetime.min.time(), self.at.zone) + timedelta(hours=12)
-            return {fact.column: noon.astimezone(UTC)}
-        return {fact.column: said.at or self.at.now - (said.ago or relativedelta()) + (said.ahead or relativedelta())}
 
-    def _day(self, fact: Fact, node: Node) -> dict[str, Any]:
-        said = moment(node.value)
-        if said is None:
-            self.said.add(node, f"'{node.value}' is not a day", expected=MOMENT_FORM)
-            return {}
-        return {fact.column: self._on(said)}
-
-    def _on(self, said: Moment) -> date:
-        local = self.at.now.astimezone(self.at.zone)
-        if said.on is not None:
-            return said.on
-        if said.day is not None:
-            return local.date() + timedelta(days=said.day)
-        if said.weekday is not None:
-            return local.date() - timedelta(days=(local.weekday() - said.weekday) % 7)
-        shifted = (said.at or self.at.now) - (said.ago or relativedelta()) + (said.ahead or relativedelta())
-        return shifted.astimezone(self.at.zone).date()
+__all__ = ["Frame", "Given", "frame"]

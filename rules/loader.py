@@ -3,7 +3,7 @@
 import csv
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from rules.conditions import Group, Parser
 from rules.errors import Problem, RuleErrors, closest, listing
 from rules.facts import Subject, subjects
 from rules.reader import Complaints, Node, read, read_file
-from rules.schema import LIMIT_KEYS, PURPOSES, REQUIRED, RULE_KEYS, STATUSES, TEST_KEYS, WHEN_KEYS
+from rules.rule_tests import RuleTest, read_tests
+from rules.schema import LIMIT_KEYS, PURPOSES, REQUIRED, RULE_KEYS, STATUSES, WHEN_KEYS
 from rules.steps import StepReader
 from rules.values import DURATION_FORM, FROM_FORM, WHEN_FORM, at_cron, duration, every_cron, is_cron, point
 
@@ -29,7 +30,10 @@ AT_MOST = re.compile(r"(\d+) messages? per (hour|day|week|month)")
 
 @dataclass(frozen=True)
 class Rule:
-    """A loaded rule: its terms, its named conditions with every word looked up, and its text as in the file."""
+    """A loaded rule: its terms, its named conditions with every word looked up, and its text as in the file.
+
+    ``root`` is the file's tree, in which each word has its place.
+    """
 
     terms: Terms
     subject: Subject
@@ -38,7 +42,8 @@ class Rule:
     text: str
     path: str
     parser: Parser
-    tests: tuple[Node, ...] = ()
+    tests: tuple[RuleTest, ...] = ()
+    root: Node = field(default_factory=lambda: Node({}, 1, 1), repr=False)
 
     @property
     def id(self) -> str:
@@ -61,6 +66,17 @@ def version_of(text: str) -> str:
 
 def load_folder(folder: Path, facts: Path | None = None) -> RuleSet:
     """Load every ``*.yaml`` of a folder (or one file). Raises RuleErrors with all that is wrong in all of them."""
+    rules, problems = read_folder(folder, facts)
+    if any(not problem.warning for problem in problems):
+        raise RuleErrors(problems)
+    return RuleSet(rules, tuple(problems))
+
+
+def read_folder(folder: Path, facts: Path | None = None) -> tuple[dict[str, Rule], list[Problem]]:
+    """Read every ``*.yaml`` of a folder (or one file): the rules that are right, and what is wrong with the others.
+
+    Only to be looked at: a set with a problem in it is not to be run. Raises RuleErrors where there is nothing to read.
+    """
     known = with_attributes(subjects(), facts)
     if folder.is_dir():
         files = sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
@@ -77,18 +93,23 @@ def load_folder(folder: Path, facts: Path | None = None) -> RuleSet:
             problems.extend(refused.problems)
             continue
         rule = _Loader(known, Complaints(str(file)), file.parent).rule(root, text, file.stem, problems)
-        if rule is not None:
+        if rule is not None and rule.id in rules:
+            problems.append(Problem(str(file), 1, 1, f"the rule '{rule.id}' stands in {rules[rule.id].path} too"))
+        elif rule is not None:
             rules[rule.id] = rule
-    if any(not problem.warning for problem in problems):
-        raise RuleErrors(problems)
-    return RuleSet(rules, tuple(problems))
+    return rules, problems
 
 
-def load_text(text: str, name: str, folder: Path | None = None, facts: Path | None = None) -> Rule:
-    """Load one rule from its text (a stored version, say). ``folder`` is where its lists are. Raises RuleErrors."""
+def load_text(
+    text: str, name: str, folder: Path | None = None, facts: Path | None = None, *, tests: bool = True
+) -> Rule:
+    """Load one rule from its text (a stored version, say). ``folder`` is where its lists are. Raises RuleErrors.
+
+    ``tests`` False leaves its tests unread: what is wrong in them does not keep a version that runs from going on.
+    """
     problems: list[Problem] = []
     said = Complaints(f"{name}.yaml")
-    loader = _Loader(with_attributes(subjects(), facts), said, folder or Path())
+    loader = _Loader(with_attributes(subjects(), facts), said, folder or Path(), tests=tests)
     rule = loader.rule(read(text, said.path), text, name, problems)
     if rule is None:
         raise RuleErrors(problems)
@@ -96,10 +117,11 @@ def load_text(text: str, name: str, folder: Path | None = None, facts: Path | No
 
 
 class _Loader:
-    def __init__(self, known: dict[str, Subject], said: Complaints, folder: Path) -> None:
+    def __init__(self, known: dict[str, Subject], said: Complaints, folder: Path, *, tests: bool = True) -> None:
         self.known = known
         self.said = said
         self.folder = folder
+        self.tests = tests
 
     def rule(self, root: Node, text: str, stem: str, problems: list[Problem]) -> Rule | None:
         """Read a rule; adds to ``problems`` and gives None where it cannot be loaded."""
@@ -122,9 +144,9 @@ class _Loader:
         conditions = self._named(root, "if", parser, subject)
         exceptions = self._named(root, "unless", parser, subject)
         terms = self._terms(root, rule_id, subject, parser, text)
-        tests = self._tests(root)
+        tests = read_tests(root.value["tests"], self.known, self.said) if "tests" in root.value and self.tests else ()
         self._hints(root, terms, tests)
-        return Rule(terms, subject, conditions, exceptions, text, self.said.path, parser, tests)
+        return Rule(terms, subject, conditions, exceptions, text, self.said.path, parser, tests, root)
 
     def _terms(self, root: Node, rule_id: str, subject: Subject, parser: Parser, text: str) -> Terms:
         reader = StepReader(parser, subject, self.said)
@@ -331,32 +353,12 @@ class _Loader:
             return None
         return int(found[1]), relativedelta(**{found[2] + "s": 1})  # type: ignore[arg-type]
 
-    def _tests(self, root: Node) -> tuple[Node, ...]:
-        node = root.value.get("tests")
-        if node is None:
-            return ()
-        if not node.is_list:
-            self.said.add(node, "'tests' is a list", expected="- name: ...")
-            return ()
-        for member in node.value:
-            if not member.is_map:
-                self.said.add(member, "a test is a mapping", expected=listing(TEST_KEYS))
-                continue
-            for key in member.value:
-                if key not in TEST_KEYS:
-                    self.said.unknown(member.keys[key], "key of a test", key, [*TEST_KEYS])
-            for key in ("name", "now", "expect"):
-                if key not in member.value:
-                    self.said.add(member, f"a test needs '{key}'")
-        return tuple(node.value)
-
-    def _hints(self, root: Node, terms: Terms, tests: tuple[Node, ...]) -> None:
-        if terms.status is not RuleStatus.LIVE:
+    def _hints(self, root: Node, terms: Terms, tests: tuple[RuleTest, ...]) -> None:
+        if terms.status is not RuleStatus.LIVE or not self.tests:
             return
         if not terms.cron and not terms.events:
             self.said.add(root, "a live rule needs 'when'", expected=RULE_KEYS["when"])
-        silent = [t for t in tests if t.is_map and "expect" in t.value and t.value["expect"].value == "nothing"]
-        if not silent or len(silent) == len(tests):
+        if all(test.sends for test in tests) or not any(test.sends for test in tests):
             said = "a live rule should have a test that sends and one that does not"
             self.said.add(root, said, warning=True)
 

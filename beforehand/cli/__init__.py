@@ -5,7 +5,7 @@ Exit codes: 0 fine, 1 findings, 2 wrong use.
 
 import typer
 
-from beforehand.cli import demo, dispatch, ingest, issues, postroom, preview, rules, sample
+from beforehand.cli import demo, dispatch, ingest, issues, postroom, preview, rules, sample, testing
 
 app = typer.Typer(
     name="beforehand",
@@ -17,6 +17,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("up")(demo.up)
 app.command("check")(rules.check)
+app.command("test")(testing.run_tests)
 app.command("facts")(rules.facts)
 app.command("postroom")(postroom.postroom)
 app.command("ingest")(ingest.ingest)

@@ -15,7 +15,8 @@ from messaging.quiet import read_quiet_hours
 from messaging.rendering import Templates
 from models.delivery import RuleVersion
 from models.places import closest
-from rules.loader import Rule, RuleSet, load_folder, load_text
+from rules.errors import Problem, RuleErrors
+from rules.loader import Rule, RuleSet, load_folder, load_text, read_folder
 
 rule_version = RuleVersion.__table__  # type: ignore[attr-defined]
 
@@ -46,6 +47,25 @@ def rule_of(app: App, rule_id: str) -> Rule:
     if rule_id not in rules:
         raise UnknownRule(rule_id, list(rules))
     return rules[rule_id]
+
+
+def rule_alone(app: App, rule_id: str) -> tuple[Rule, tuple[Problem, ...]]:
+    """One rule of the running set; where the set does not load but this rule's own file does, that one alone.
+
+    The problems of the other files come with it. Raises RuleErrors where its own file is refused, UnknownRule where
+    there is none.
+    """
+    try:
+        return rule_of(app, rule_id), ()
+    except RuleErrors:
+        rules, problems = read_folder(app.settings.rules, app.settings.facts)
+        wrong = [problem for problem in problems if not problem.warning]
+        own = [problem for problem in wrong if Path(problem.path).stem == rule_id]
+        if own:
+            raise RuleErrors(own) from None
+        if rule_id not in rules:
+            raise UnknownRule(rule_id, [*rules, *(Path(problem.path).stem for problem in wrong)]) from None
+        return rules[rule_id], tuple(wrong)
 
 
 def _signature(path: Path) -> tuple[tuple[str, int, int], ...]:

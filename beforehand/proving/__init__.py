@@ -1,0 +1,5 @@
+"""The tests in rule files, run: each with its own clock, zone and small database, by the real decisions. No network."""
+
+from beforehand.proving.prover import Outcome, Prover, Report, Unread, prove_files, rule_files
+
+__all__ = ["Outcome", "Prover", "Report", "Unread", "prove_files", "rule_files"]

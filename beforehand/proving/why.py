@@ -1,0 +1,170 @@
+"""Why a test came out otherwise: what the gates decided, and which named condition holds with which values."""
+
+from datetime import date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection, literal, select
+
+import models
+from beforehand.proving.happened import GONE_WRONG, Happening, in_words
+from beforehand.wiring import App
+from models.places import closest
+from models.terms import Money, Send, Wait
+from models.vocabulary import REASON_TEXT, MatchState, Reason
+from rules.conditions import Compare, Group, Related
+from rules.facts import Kind
+from rules.loader import Rule
+from rules.rule_tests import RuleTest, Stage
+from rules.verdicts import Told, Verdict, told
+
+message: Any = models.Message.__table__  # type: ignore[attr-defined]
+match: Any = models.Match.__table__  # type: ignore[attr-defined]
+
+
+def reasons(connection: Connection, rule: Rule) -> dict[Reason, str]:
+    """The reasons for which something of this rule did not go, each with what it kept back."""
+    found: dict[Reason, str] = {}
+    ours = [match.c.rule_id == rule.id, match.c.version == rule.terms.version, match.c.reason.is_not(None)]
+    for row in connection.execute(select(match.c.reason).where(*ours).order_by(match.c.id)):
+        found.setdefault(Reason(row.reason), "")
+    dead = [message.c.rule_id == rule.id, message.c.version == rule.terms.version, message.c.state.in_(GONE_WRONG)]
+    wanted = select(message.c.reason, message.c.template, message.c.channel)
+    for row in connection.execute(wanted.where(*dead, message.c.reason.is_not(None)).order_by(message.c.id)):
+        found[Reason(row.reason)] = f"{row.template} by {row.channel}"
+    return found
+
+
+def reason_differs(connection: Connection, rule: Rule, wanted: Reason) -> list[str]:
+    """How the reasons differ from the one that a test expects, in words; nothing where it is among them."""
+    found = reasons(connection, rule)
+    if wanted in found:
+        return []
+    given = " and ".join(f"'{_text(reason)}' ({reason})" for reason in found)
+    return [f"the reason is {given}" if given else f"no gate said '{_text(wanted)}' ({wanted})"]
+
+
+def what_gates_say(
+    connection: Connection, app: App, rule: Rule, stage: Stage, new: list[Happening], now: datetime
+) -> list[str]:
+    """What the gates withheld and why, what waits until when, and a template that the rule never names."""
+    said = []
+    for reason, what in reasons(connection, rule).items():
+        said.append(f"withheld: {_text(reason)} ({reason}){f', {what}' if what else ''}")
+    if len(new) < len(stage.steps):
+        said += [f"it waits until {each}; 'after' looks later" for each in _waits(connection, rule, now)]
+    known = {step.what for step in stage.steps if step.verb in ("send", "call", "survey")}
+    templates = _templates(rule)
+    for template in sorted(known - set(templates)):
+        meant = closest(template, templates)
+        hint = f"did you mean {meant}?" if meant else f"it sends {', '.join(templates) or 'nothing'}"
+        said.append(f"the rule never sends '{template}'; {hint}")
+    return said
+
+
+def _waits(connection: Connection, rule: Rule, now: datetime) -> list[str]:
+    opened = select(match.c.due_at, match.c.next_step).where(
+        match.c.rule_id == rule.id, match.c.state == MatchState.OPEN
+    )
+    found = []
+    for row in connection.execute(opened):
+        step = rule.terms.steps[row.next_step] if row.next_step < len(rule.terms.steps) else None
+        if isinstance(step, Wait) and step.until:
+            found.append(f"{step.until} is known")
+        elif row.due_at is not None and row.due_at > now:
+            found.append(f"{row.due_at:%Y-%m-%d %H:%M} UTC")
+    return found
+
+
+def _templates(rule: Rule) -> list[str]:
+    found: dict[str, None] = {}
+    for step in rule.terms.steps:
+        while isinstance(step, Send):
+            found[step.template] = None
+            if step.otherwise is None:
+                break
+            step = step.otherwise
+    return list(found)
+
+
+def what_conditions_say(
+    connection: Connection, rule: Rule, test: RuleTest, subject_id: int | None, zone: str, *, came: bool
+) -> list[str]:
+    """Which named conditions decided: those that fail where nothing came, all of them where something came.
+
+    ``subject_id`` None: every subject there is.
+    """
+    table = models.Base.metadata.tables[rule.subject.table]
+    only = select(table.c.id) if subject_id is None else select(literal(subject_id))
+    found = told(connection, rule, now=test.at.now, zone=zone, only=only)
+    if not found:
+        return [f"the test gives no {rule.subject.name}, so there is nothing to look at"]
+    said = [line for each in found[:3] for line in _of_subject(rule, each, came)]
+    return [*said, *([f"and {len(found) - 3} more {rule.subject.name} rows"] if len(found) > 3 else [])]
+
+
+def _of_subject(rule: Rule, found: Told, came: bool) -> list[str]:
+    if not found.there:
+        return [f"the {rule.subject.name} is not there yet at the test's now"]
+    zone = ZoneInfo(found.zone)
+    failing = [f"{_name(v)} does not hold: {_words(v, zone, False)}" for v in found.conditions if not v.holds]
+    failing += [f"{_name(v)}, which stops it, holds: {_words(v, zone, True)}" for v in found.exceptions if v.holds]
+    if failing:
+        return failing
+    if not came:
+        return ["every condition holds, and nothing of 'unless' does"]
+    holding = [f"{_name(v)} holds: {_words(v, zone, True)}" for v in found.conditions]
+    return holding + [f"{_name(v)}, which would stop it, does not hold" for v in found.exceptions]
+
+
+def _name(verdict: Verdict) -> str:
+    return f"'{verdict.part.name}'"
+
+
+def _words(verdict: Verdict, zone: ZoneInfo, holds: bool) -> str:
+    """The actual values behind a verdict; of a group only the members that decided it."""
+    test = verdict.part.test
+    if isinstance(test, Group):
+        decided = [member for member in verdict.members if test.how != "all" or member.holds == holds]
+        return ", ".join(dict.fromkeys(_words(member, zone, holds) for member in decided))
+    if isinstance(test, Related):
+        return _related(verdict, test, zone)
+    return _compared(verdict, test, zone)
+
+
+def _related(verdict: Verdict, test: Related, zone: ZoneInfo) -> str:
+    if test.aggregate in ("any", "none"):
+        return f"{verdict.found or 'no'} such {test.path.text}"
+    if test.aggregate == "latest":
+        return f"the latest of {test.path.text} {'is' if verdict.holds else 'is not'} so"
+    if test.aggregate == "count":
+        return f"{test.path.text} count is {verdict.found or 0}"
+    currency = next((value.currency for _, value in test.bounds if hasattr(value, "currency")), None)
+    money = test.of is not None and test.of.kind is Kind.MONEY
+    of = f" of {test.of.name}" if test.of else ""
+    return f"{test.path.text} {test.aggregate}{of} is {_value(verdict.found, zone, currency if money else None)}"
+
+
+def _compared(verdict: Verdict, test: Compare, zone: ZoneInfo) -> str:
+    if test.path.fact is None:
+        return f"{test.path.text} is {'there' if (test.operator == 'present') == verdict.holds else 'missing'}"
+    said = f"{test.path.text} is {_value(verdict.found, zone, verdict.currency)}"
+    beside = [*verdict.others, *(day for day in verdict.days if day is not None)]
+    named = [value for value in beside if value is not None]
+    return f"{said} (beside {', '.join(_value(value, zone, None) for value in named)})" if named else said
+
+
+def _value(value: Any, zone: ZoneInfo, currency: str | None) -> str:
+    if value is None:
+        return "missing"
+    if isinstance(value, datetime):
+        return f"{value.astimezone(zone):%Y-%m-%d %H:%M}"
+    if isinstance(value, date):
+        return value.isoformat()
+    if currency is not None:
+        return in_words(Money(int(value), currency))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _text(reason: Reason) -> str:
+    return REASON_TEXT[reason]
