@@ -1,11 +1,12 @@
 """``preview`` says who a rule would reach and what they would get; ``run`` does it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from beforehand.cli import common
+from beforehand.cli.words import cost_lines, some
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -79,25 +80,18 @@ def _asked(question: Callable[[], Asked]) -> Asked:
         common.fail(f"The database does not answer as it should: {str(wrong).splitlines()[0]}")
 
 
-def _some(count: int, one: str, many: str = "") -> str:
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
-
-
 def _show_preview(seen: "Preview") -> None:
     from rich.console import Console
 
     console = Console(highlight=False)
     console.print(f"[bold]{seen.rule_id}[/bold]  {_safe(seen.title)}")
     console.print(f"as of {seen.now:%Y-%m-%d %H:%M} UTC · version {seen.version}\n", style="dim")
-    found = f"Matched {_some(seen.matched, 'subject')} of {_some(seen.customers, 'customer')}."
-    console.print(f"{found} {_some(seen.messages, 'message')} would go.")
-    if seen.waiting:
-        console.print(f"{seen.waiting:,} of them wait for the morning, for the end of the customer's quiet hours.")
-    for count, what in ((seen.vouchers, "voucher"), (seen.tasks, "task")):
-        if count:
-            console.print(f"{_some(count, what)} would come with them.")
+    for line, style in _summary(seen):
+        console.print(line, style=style, markup=False)
     if seen.withheld:
         console.print(_reasons(seen.withheld))
+    for problem in seen.template_problems:
+        console.print(f"Template: {problem}", style="red", markup=False)
     for sample in seen.samples:
         console.print(_shown(sample))
     left = seen.messages - len(seen.samples)
@@ -107,6 +101,34 @@ def _show_preview(seen: "Preview") -> None:
         console.print(NOTHING_SENT[seen.status], style="yellow")
 
 
+def _summary(seen: "Preview") -> Iterator[tuple[str, str]]:
+    """What a preview found in sentences, each with its style."""
+    found = f"Matched {some(seen.matched, 'subject')} of {some(seen.customers, 'customer')}."
+    yield f"{found} {some(seen.messages, 'message')} would go.", ""
+    for problem in seen.set_problems:
+        yield f"Another rule file is broken: {problem}", "yellow"
+    if seen.waiting:
+        yield f"{seen.waiting:,} of them wait for the morning, for the end of the customer's quiet hours.", ""
+    for count, what in ((seen.vouchers, "voucher"), (seen.tasks, "task"), (seen.webhooks, "webhook call")):
+        if count:
+            yield f"{some(count, what)} would come with them.", ""
+    if seen.backlog:
+        yield _backlog(seen), "yellow"
+    if seen.brake:
+        limit, reached = seen.brake
+        yield f"Over the brake: it lets {some(limit, 'customer')} pass, and {reached:,} would be reached.", "red"
+    for line in cost_lines(seen.cost) if seen.cost else ():
+        yield line, ""
+    if seen.later_steps:
+        yield "Messages of later steps are not counted here; plan and backtest count them.", "dim"
+
+
+def _backlog(seen: "Preview") -> str:
+    all_of = "All of them are" if seen.backlog == seen.messages else f"{seen.backlog:,} of them are"
+    said = "matched before this text of the rule is live, and its next live pass leaves them alone"
+    return f"{all_of} backlog: they {said}. `from:` with an earlier moment lets them go."
+
+
 def _show_run(report: "PassReport") -> None:
     from rich.console import Console
 
@@ -114,17 +136,17 @@ def _show_run(report: "PassReport") -> None:
     if report.skipped:
         console.print(f"{report.rule_id}: a pass for {report.now.isoformat()} was done before; nothing changed.")
         return
-    found = f"Matched {_some(report.matched, 'subject')} of {_some(report.customers, 'customer')}."
-    console.print(f"[bold]{report.rule_id}[/bold]  {found} Planned {_some(report.planned, 'message')}.")
+    found = f"Matched {some(report.matched, 'subject')} of {some(report.customers, 'customer')}."
+    console.print(f"[bold]{report.rule_id}[/bold]  {found} Planned {some(report.planned, 'message')}.")
     if report.waiting:
         console.print(f"{report.waiting:,} of them wait for the morning, for the end of the customer's quiet hours.")
     if report.begun:
-        console.print(f"{_some(report.begun, 'match', 'matches')} began with a wait; the message comes after it.")
+        console.print(f"{some(report.begun, 'match', 'matches')} began with a wait; the message comes after it.")
     for count, what in ((report.vouchers, "voucher"), (report.tasks, "task")):
         if count:
-            console.print(f"{_some(count, what)} came with them.")
+            console.print(f"{some(count, what)} came with them.")
     if report.displaced:
-        console.print(f"{_some(report.displaced, 'less important message')} gave way.")
+        console.print(f"{some(report.displaced, 'less important message')} gave way.")
     if report.withheld:
         console.print(_reasons(report.withheld))
 
@@ -149,7 +171,7 @@ def _shown(sample: "Sample") -> "RenderableType":
 
     about = f"{sample.subject} {sample.external_id} · {sample.due_at:%d %b %H:%M} UTC"
     head = f"{sample.channel} to {sample.customer} · {about}"
-    size = "" if sample.segments is None else f" · {_some(sample.segments, 'segment')}"
+    size = "" if sample.segments is None else f" · {some(sample.segments, 'segment')} of {sample.encoding}"
     parts: list[Any] = [Text(f"cannot be filled: {sample.problem}", style="red")] if sample.problem else []
     if sample.headline:
         parts.append(Text(sample.headline, style="bold"))

@@ -6,8 +6,9 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from beforehand.passes.advancing import advance, cancel_stopped
-from beforehand.passes.deciding import event_rules_due, preview_rule, run_rule
+from beforehand.passes.deciding import event_rules_due, run_rule
 from beforehand.passes.house import UnknownRule, brand_of, policy_of, rule_of, rules_of, secret_of, templates_of
+from beforehand.passes.previewing import preview_rule
 from beforehand.passes.reports import AdvanceReport, PassReport, Preview, Sample
 from beforehand.wiring import App
 
