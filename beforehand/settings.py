@@ -1,10 +1,13 @@
 """Settings: environment variables with the prefix ``BEFOREHAND_`` (and ``.env``), read once in wiring."""
 
 import json
+import re
+from base64 import b64decode
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal, Self
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -12,6 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from beforehand import ROOT
+from models.terms import THE_BEGINNING
 from models.vocabulary import Purpose
 
 PLACEHOLDER = "change-me"
@@ -85,8 +89,22 @@ class Settings(BaseSettings):
     live_from: datetime | None = Field(
         None,
         description="What rules that say no 'from' may act on when they go live: what began since this moment, "
-        "such as 2026-03-01T00:00+01:00 (UTC without an offset); empty: now",
+        "such as 2026-03-01T00:00+01:00 (UTC without an offset); 'the beginning': all; empty: now",
     )
+    webhooks: dict[str, str] = Field(
+        default_factory=dict,
+        description='Your own systems that webhook steps may call, by name, as JSON: {"crm": "https://..."}',
+    )
+    webhook_secrets: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description="Each endpoint's signing secret, as JSON: whsec_ and 24 to 64 bytes in base64; a must when live",
+    )
+    webhooks_inside: list[str] = Field(
+        default_factory=list,
+        description="Endpoints that may lie at a private address, and may use http, as JSON; others are refused there",
+    )
+    webhook_timeout_seconds: float = Field(15, gt=0, le=60, description="How long one try of a webhook may take")
+
     consent_needed: list[Purpose] = Field(
         default=[Purpose.MARKETING, Purpose.SURVEY],
         description="Purposes that need a recorded yes; the others need only no recorded no. As JSON",
@@ -120,7 +138,8 @@ class Settings(BaseSettings):
     @field_validator("live_from", mode="before")
     @classmethod
     def _empty_is_now(cls, value: object) -> object:
-        return None if isinstance(value, str) and value.strip() in ("", "now") else value
+        known = {"": None, "now": None, "the beginning": THE_BEGINNING}
+        return known.get(value.strip(), value) if isinstance(value, str) else value
 
     @field_validator("live_from")
     @classmethod
@@ -170,10 +189,45 @@ class Settings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _webhooks_in_order(self) -> Self:
+        for name in {*self.webhook_secrets, *self.webhooks_inside} - {*self.webhooks}:
+            raise ValueError(f"BEFOREHAND_WEBHOOKS names no endpoint {name!r}, but other settings do")
+        for name, url in self.webhooks.items():
+            secret = self.webhook_secrets.get(name)
+            wrong = wrong_endpoint(name, url, inside=name in self.webhooks_inside)
+            if secret is None and self.delivery == "live":
+                wrong = wrong or "it has no secret in BEFOREHAND_WEBHOOK_SECRETS"
+            if secret is not None and not is_webhook_secret(secret.get_secret_value()):
+                wrong = wrong or "its secret is not whsec_ and 24 to 64 bytes in base64"
+            if wrong:
+                raise ValueError(f"the webhook endpoint {name!r}: {wrong}")
+        return self
+
     @property
     def zone(self) -> ZoneInfo:
         """The default zone as a ZoneInfo."""
         return ZoneInfo(self.time_zone)
+
+
+def wrong_endpoint(name: str, url: str, *, inside: bool) -> str:
+    """What is wrong with an endpoint's name or URL; an empty text where nothing is. Plain http only ``inside``."""
+    parts = urlsplit(url)
+    if not re.fullmatch(r"[a-z0-9]+(?:[-_][a-z0-9]+)*", name) or len(name) > 40:
+        return "a name has small letters, digits, hyphens and 40 signs at most"
+    if parts.scheme != "https" and not (inside and parts.scheme == "http"):
+        return "its URL must begin with https://"
+    if not parts.hostname or parts.username is not None or parts.fragment:
+        return "its URL needs a host, and takes no login and no #fragment"
+    return ""
+
+
+def is_webhook_secret(secret: str) -> bool:
+    """Whether this is a secret as Standard Webhooks writes it: ``whsec_`` and 24 to 64 bytes in base64."""
+    try:
+        return secret.startswith("whsec_") and 24 <= len(b64decode(secret.removeprefix("whsec_"), validate=True)) <= 64
+    except ValueError:
+        return False
 
 
 def _shown(field: FieldInfo) -> str | None:

@@ -1,4 +1,4 @@
-"""Deployments: one for each live rule, brought in line with the rules in force; and one each for ingest and dispatch.
+"""Deployments: one for each rule that runs (live or shadow), in line with the set in force; and for ingest and dispatch.
 
 Only what changed is touched, and only what is ours: a pause that staff set survives an edit of the rule, and a schedule
 that staff added by hand stays.
@@ -31,7 +31,7 @@ from flows.ingest import ingest_sources
 from flows.shown import rule_description, rule_tags
 from flows.worker import InProcess
 from models.terms import Terms
-from models.vocabulary import RuleStatus
+from models.vocabulary import RUNNING
 
 OURS = "beforehand"
 SLUG = "rule-"
@@ -72,10 +72,10 @@ class InLine:
 
 
 def wanted(rules: Mapping[str, Terms], hands: Hands, sources: str | None = None) -> list[Wanted]:
-    """The deployments for the rules in force; only live rules have one."""
-    live = [terms for terms in rules.values() if terms.status is RuleStatus.LIVE]
+    """The deployments for the rules in force; only live and shadow rules have one."""
+    running = [terms for terms in rules.values() if terms.status in RUNNING]
     return [
-        *(_for_rule(terms, hands) for terms in sorted(live, key=lambda terms: terms.rule_id)),
+        *(_for_rule(terms, hands) for terms in sorted(running, key=lambda terms: terms.rule_id)),
         Wanted(
             dispatch_due,
             "flows.dispatch.dispatch_due",

@@ -6,7 +6,7 @@ from typing import Any
 from beforehand.passes.outcome import Outcome
 from flows.hands import Hands, PassFigures, SendFigures
 from models.terms import Terms
-from models.vocabulary import REASON_TEXT, Reason
+from models.vocabulary import REASON_TEXT, Reason, RuleStatus
 
 Row = dict[str, str | int]
 
@@ -32,9 +32,11 @@ def rule_description(terms: Terms, hands: Hands) -> str:
     """A rule in markdown: title, why, owner, when, and where its file and its messages are."""
     when = ", ".join(f"`{cron}`" for cron in terms.cron) + (f" ({hands.time_zone})" if terms.cron else "")
     events = ", ".join(f"`{event}`" for event in terms.events)
+    shadow = terms.status is RuleStatus.SHADOW
     lines = [
         f"**{terms.title}**",
         terms.why,
+        "- **Shadow: its matches and decisions are kept, and nothing is sent.**" if shadow else "",
         f"- Owner: {terms.owner}" if terms.owner else "",
         f"- On schedule: {when}" if when else "",
         f"- On events: {events}, looked at every second by the heartbeat" if events else "",

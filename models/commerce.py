@@ -130,7 +130,8 @@ class Payment(Fact, table=True):
 class Voucher(Fact, table=True):
     """A voucher that we promised.
 
-    The code is never stored: ``salt`` and the secret key derive it, ``code_hash`` finds it.
+    The code is never stored: ``salt`` and the secret key derive it, ``code_hash`` finds it. ``voided_at``: no message
+    that would have shown it reached the customer, so it was taken back.
     """
 
     __tablename__ = "voucher"
@@ -147,3 +148,4 @@ class Voucher(Fact, table=True):
     issued_at: datetime | None = moment()
     valid_until: datetime | None = moment()
     redeemed_at: datetime | None = moment()
+    voided_at: datetime | None = moment()

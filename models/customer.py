@@ -9,12 +9,19 @@ from sqlmodel import Field
 from models.base import Base, Fact, key, moment, required_moment
 from models.types import BigKey, Json
 
+BUCKETS = 10_000
+IN_NO_HOLDOUT = -1
+"""A bucket that no draw is made for: in no holdout, and in every rollout."""
+IN_EVERY_HOLDOUT = -2
+"""A bucket that is in every holdout, and in every rollout."""
+
 
 class Customer(Fact, table=True):
     """A person we may reach.
 
     ``phone`` is E.164, ``language`` BCP 47, ``time_zone`` an IANA name, ``country`` ISO 3166 alpha-2.
-    ``bucket`` (0 to 9999) is a keyed hash of ``external_id``: sticky holdouts without storing a list.
+    ``bucket`` (0 to 9999) is a keyed hash of ``external_id``: sticky holdouts without storing a list. The two below 0
+    are for a rule's own tests, whose people are not drawn.
     """
 
     __tablename__ = "customer"

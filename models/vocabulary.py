@@ -28,6 +28,10 @@ class RuleStatus(StrEnum):
     RETIRED = "retired"
 
 
+RUNNING = (RuleStatus.LIVE, RuleStatus.SHADOW)
+"""The statuses of a rule that runs by its clock and its events."""
+
+
 class Reason(StrEnum):
     """A gate's verdict: why something is not sent (or not yet). Shown to people through :data:`REASON_TEXT`."""
 

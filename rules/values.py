@@ -10,17 +10,19 @@ from apscheduler.triggers.cron import CronTrigger
 from babel.numbers import get_currency_precision, list_currencies
 from dateutil.relativedelta import relativedelta
 
-from models.terms import Money
+from models.terms import THE_BEGINNING, Money
 
 UNITS = ("second", "minute", "hour", "day", "week", "month", "year")
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 DURATION = re.compile(rf"(\d{{1,9}})\s+({'|'.join(UNITS)})s?", re.IGNORECASE)
 LONGEST = 36_600
 """Days in a duration at most, a hundred years: what is longer is a slip, and leaves the calendar."""
+MOST = 10**18
+"""Minor units of an amount at most: what both databases keep in 64 bits."""
 DURATION_FORM = "a duration such as '30 minutes', '2 days' or '12 months'"
 MONEY_FORM = "an amount with its currency, such as 1000 EUR"
 MOMENT_FORM = "today, yesterday, tomorrow, a weekday, '3 days ago', 'in 3 days', a date, a time or another fact"
-FROM_FORM = "now, a date such as 2026-03-01, or a time such as 2026-03-01 09:00 Europe/Berlin"
+FROM_FORM = "now, a date such as 2026-03-01, a time such as 2026-03-01 09:00 Europe/Berlin, or the beginning"
 WHEN_FORM = "such as '09:00', 'weekdays 09:00', 'monday 09:00' or 'monday, thursday 09:00'"
 
 
@@ -55,7 +57,7 @@ def money(text: object) -> Money | None:
         minor = Decimal(found[1].replace(",", "")).scaleb(get_currency_precision(found[2]))
     except InvalidOperation:
         return None
-    return Money(int(minor), found[2]) if minor == int(minor) else None
+    return Money(int(minor), found[2]) if minor == int(minor) and abs(minor) <= MOST else None
 
 
 @dataclass(frozen=True)
@@ -102,17 +104,19 @@ def moment(text: object) -> Moment | None:
             return Moment(on=date.fromisoformat(said))
         if re.match(r"\d{4}-\d{2}-\d{2}", said):
             read = datetime.fromisoformat(text.strip())
-            return Moment(at=read if read.tzinfo else read.replace(tzinfo=UTC))
-    except ValueError:
+            return Moment(at=read.astimezone(UTC) if read.tzinfo else read.replace(tzinfo=UTC))
+    except (ValueError, OverflowError):
         return None
     return None
 
 
 def point(text: object) -> datetime | None:
-    """Read ``2026-03-01`` (its first moment) or ``2026-03-01 09:00 Europe/Berlin``; UTC where no zone is named.
+    """Read ``2026-03-01`` (its first moment), ``2026-03-01 09:00 Europe/Berlin`` or ``the beginning``.
 
-    None where it is neither, or the zone is unknown.
+    UTC where no zone is named. None where it is none of these, or the zone is unknown.
     """
+    if text == "the beginning":
+        return THE_BEGINNING
     words = text.split() if isinstance(text, str) else []
     named = words[-1] if len(words) > 1 and words[-1][0].isalpha() else "UTC"
     try:

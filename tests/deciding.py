@@ -16,6 +16,7 @@ from beforehand.settings import Settings
 from beforehand.wiring import App
 from models import Base
 from models.database import reading, writing
+from models.terms import THE_BEGINNING
 
 NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
 """A Tuesday, at noon UTC: nowhere near quiet hours in Europe."""
@@ -50,6 +51,7 @@ class House:
     @property
     def app(self) -> App:
         set_to: dict[str, Any] = {"secret_key": SecretStr("s" * 32), "templates": self.folder / "templates"}
+        set_to["live_from"] = THE_BEGINNING
         settings = Settings(_env_file=None, rules=self.folder / "rules", **(set_to | self.settings))
         return App(settings=settings, engine=self.engine, clock=lambda: NOON)
 

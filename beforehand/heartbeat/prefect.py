@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from flows.hands import Hands
 from flows.slots import grace, slots
 from models.terms import Terms
-from models.vocabulary import RuleStatus
+from models.vocabulary import RUNNING
 
 log = logging.getLogger("beforehand.heartbeat")
 
@@ -84,7 +84,7 @@ class PrefectWatch:
         since = max(self._down_since - JUST_BEFORE, now - LOOK_BACK)
         failed: Exception | None = None
         for terms in list(self._hands.rules().values()):
-            if terms.status is RuleStatus.LIVE and terms.cron:
+            if terms.status in RUNNING and terms.cron:
                 try:
                     await self._pass_without(terms, since, now)
                 except Exception as error:  # the next rule has its pass all the same

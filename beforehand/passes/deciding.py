@@ -1,28 +1,26 @@
-"""A pass of one rule, and its preview: the same evaluation and the same gates, over the same temporary tables."""
+"""A pass of one rule: evaluate, decide, plan. A preview is the same evaluation and the same gates, and stops there."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, select, update
+from sqlalchemy import Connection, Select, func, select, update
 
-from beforehand.passes.house import brand_of, policy_of, rule_of, rules_of, secret_of, templates_of
-from beforehand.passes.reports import PassReport, Preview, Sample
+from beforehand.passes.backlog import backlog_of
+from beforehand.passes.house import policy_of, rule_of, rules_of, secret_of
+from beforehand.passes.in_force import bring_one_into_force
+from beforehand.passes.reports import PassReport
+from beforehand.passes.telling import tell_webhooks
 from beforehand.wiring import App
 from messaging import guards
-from messaging.candidates import TABLES, candidate, customer, fill_from_subjects, open_for_decision
-from messaging.context import Item, contexts_for
-from messaging.guards.occasion import SUBJECT_TABLES
+from messaging.candidates import TABLES, candidate, fill_from_subjects, open_for_decision
 from messaging.guards.times import count_waiting
 from messaging.plan import insert_if_new, keep_version, one_decision_at_a_time, plan_new
-from messaging.rendering import RenderingError
-from messaging.segments import count as count_segments
 from messaging.steps import first_speaking, leading_waits
 from messaging.vouchers import RandomBytes
 from models.database import reading, writing
-from models.terms import after
-from models.vocabulary import Channel, RuleStatus
+from models.vocabulary import RUNNING, RuleStatus
 from rules.evaluate import matching, refuse_mixed_currencies
 from rules.loader import Rule
 
@@ -30,9 +28,22 @@ rule_pass = TABLES["rule_pass"]
 change = TABLES["change"]
 
 
-def _decide(
-    connection: Connection, app: App, rule: Rule, now: datetime, *, preview: bool, found: Select[Any] | None = None
+def decide_on(
+    connection: Connection,
+    app: App,
+    rule: Rule,
+    now: datetime,
+    *,
+    preview: bool,
+    found: Select[Any] | None = None,
+    live_from: datetime | None = None,
+    seen: Callable[[guards.Gate], None] | None = None,
 ) -> guards.Case:
+    """Find the rule's subjects and decide on each, in the running transaction's temporary tables; plans nothing.
+
+    ``preview``: as if the rule were live. ``found`` takes the place of asking who matches, ``live_from`` that of the
+    rule's own ``from``. ``seen`` is called after each gate.
+    """
     refuse_mixed_currencies(connection, rule)
     policy = policy_of(app)
     subjects = matching(rule, now=now, zone=policy.zone) if found is None else found
@@ -42,98 +53,18 @@ def _decide(
     )
     last_pass = connection.execute(before).scalar_one()
     run = first_speaking(rule.terms.steps)
-    case = guards.Case(rule.terms, run, policy, now, pretend_live=preview, last_pass=last_pass)
-    guards.decide(connection, case)
+    acts = preview or rule.terms.status is RuleStatus.LIVE
+    backlog = backlog_of(connection, app, rule, now, live_from=live_from) if acts else None
+    case = guards.Case(rule.terms, run, policy, now, pretend_live=preview, last_pass=last_pass, backlog=backlog)
+    guards.decide(connection, case, seen=seen)
     return case
 
 
-def _count(connection: Connection, *where: Any) -> tuple[int, int]:
-    """Candidates and the customers behind them."""
+def count_candidates(connection: Connection, *where: Any) -> tuple[int, int]:
+    """How many candidates there are (that ``where`` selects), and how many customers behind them."""
     counted = select(func.count(), func.count(candidate.c.customer_id.distinct())).select_from(candidate).where(*where)
     subjects, people = connection.execute(counted).one()
     return subjects, people
-
-
-def preview_rule(app: App, rule_id: str, now: datetime, *, limit: int = 20) -> Preview:
-    """Who the rule would reach at ``now`` and what they would get, with ``limit`` messages rendered; writes nothing.
-
-    Works for rules that are not live, too. Raises UnknownRule and RuleErrors.
-    """
-    rule = rule_of(app, rule_id)
-    with reading(app.engine) as connection:
-        case = _decide(connection, app, rule, now, preview=True)
-        matched, customers = _count(connection)
-        going, _people = _count(connection, open_for_decision())
-        return Preview(
-            rule_id=rule.id,
-            version=rule.terms.version,
-            title=rule.terms.title,
-            status=rule.terms.status.value,
-            now=now,
-            matched=matched,
-            customers=customers,
-            messages=going if case.run.send is not None else 0,
-            withheld=guards.withheld(connection),
-            waiting=count_waiting(connection, case),
-            tasks=going * len(case.run.tasks),
-            vouchers=going if case.run.voucher is not None else 0,
-            samples=tuple(_samples(connection, app, case, limit)),
-        )
-
-
-def _samples(connection: Connection, app: App, case: guards.Case, limit: int) -> list[Sample]:
-    subject = TABLES[SUBJECT_TABLES.get(case.terms.subject, case.terms.subject)].alias("subject")
-    outside = subject.c.external_id if "external_id" in subject.c else subject.c.id
-    rows = connection.execute(
-        select(candidate, customer.c.external_id.label("customer"), outside.label("external_id"))
-        .join(customer, customer.c.id == candidate.c.customer_id)
-        .join(subject, subject.c.id == candidate.c.subject_id)
-        .where(open_for_decision(), candidate.c.channel.is_not(None))
-        .order_by(candidate.c.id)
-        .limit(limit)
-    ).all()
-    items = [_item(case, row) for row in rows]
-    contexts = contexts_for(connection, items, brand=brand_of(app.settings)) if items else []
-    return [_sample(app, case, row, context) for row, context in zip(rows, contexts, strict=True)]
-
-
-def _item(case: guards.Case, row: Row[Any]) -> Item:
-    voucher, send = case.run.voucher, case.run.send
-    return Item(
-        customer_id=row.customer_id,
-        subject=case.terms.subject,
-        subject_id=row.subject_id,
-        facts=row.facts or {},
-        purpose=case.terms.purpose.value,
-        worth=voucher.worth if voucher else None,
-        valid_until=after(case.now, voucher.valid_for) if voucher else None,
-        survey=send.survey if send else None,
-    )
-
-
-def _sample(app: App, case: guards.Case, row: Row[Any], context: dict[str, Any]) -> Sample:
-    due = row.due_at
-    for wait in leading_waits(case.terms.steps):
-        due = after(due, wait.lasts) if wait.lasts else due
-    said: dict[str, Any] = {"language": row.language}
-    try:
-        rendered = templates_of(app).render(row.template, Channel(row.channel), row.language, context)
-        said = {"language": rendered.language, "headline": rendered.subject, "text": rendered.text}
-        if row.channel == Channel.SMS:
-            said["segments"] = count_segments(rendered.text).segments
-    except RenderingError as wrong:
-        said["problem"] = str(wrong)
-    return Sample(
-        subject=case.terms.subject,
-        subject_id=row.subject_id,
-        external_id=str(row.external_id),
-        customer=row.customer,
-        channel=row.channel,
-        template=row.template,
-        due_at=due,
-        facts=row.facts,
-        **said,
-    )
 
 
 def run_rule(
@@ -151,6 +82,7 @@ def run_rule(
     rule = rule_of(app, rule_id)
     with writing(app.engine) as connection:
         one_decision_at_a_time(connection)
+        bring_one_into_force(connection, rule, now)
         return pass_on(connection, app, rule, now, slot=slot, random=random)
 
 
@@ -163,18 +95,28 @@ def pass_on(
     slot: datetime | None = None,
     random: RandomBytes = secrets.token_bytes,
     found: Select[Any] | None = None,
+    live_from: datetime | None = None,
 ) -> PassReport:
     """One pass of ``rule``, which need not be of the running set, within an open transaction.
 
-    ``found`` (columns ``subject_id, customer_id, facts``) takes the place of asking who matches at ``now``.
+    ``found`` (columns ``subject_id, customer_id, facts``) takes the place of asking who matches at ``now``, and
+    ``live_from`` that of the rule's own ``from`` (THE_BEGINNING: nothing is backlog).
     """
-    begun = {"rule_id": rule.id, "version": rule.terms.version, "slot": slot or now, "started_at": now}
+    begun = {
+        "rule_id": rule.id,
+        "version": rule.terms.version,
+        "status": rule.terms.status,
+        "slot": slot or now,
+        "started_at": now,
+    }
     if not insert_if_new(connection, rule_pass, begun):
         return PassReport(rule.id, rule.terms.version, now, skipped=True)
     keep_version(connection, rule.id, rule.terms.version, rule.text, now)
     seen = _changes(connection, rule.terms.events)
-    case = _decide(connection, app, rule, now, preview=False, found=found)
+    case = decide_on(connection, app, rule, now, preview=False, found=found, live_from=live_from)
     report = _plan(connection, case, secret_of(app.settings), random)
+    if report.webhooks:
+        tell_webhooks(connection, rule, now, case.policy.zone)
     counts = report.as_json() | {"changes": seen}
     mine = (rule_pass.c.rule_id == rule.id) & (rule_pass.c.slot == (slot or now))
     connection.execute(update(rule_pass).where(mine).values(finished_at=now, counts=counts))
@@ -182,9 +124,9 @@ def pass_on(
 
 
 def _plan(connection: Connection, case: guards.Case, secret: bytes, random: RandomBytes) -> PassReport:
-    matched, customers = _count(connection)
+    matched, customers = count_candidates(connection)
     planned = plan_new(connection, case, secret, random)
-    going, _people = _count(connection, open_for_decision())
+    going, _people = count_candidates(connection, open_for_decision())
     begins = bool(leading_waits(case.terms.steps))
     return PassReport(
         rule_id=case.terms.rule_id,
@@ -198,6 +140,7 @@ def _plan(connection: Connection, case: guards.Case, secret: bytes, random: Rand
         begun=going if begins else 0,
         tasks=planned.tasks,
         vouchers=planned.vouchers,
+        webhooks=planned.webhooks,
         displaced=planned.displaced,
     )
 
@@ -209,13 +152,11 @@ def _changes(connection: Connection, events: Sequence[str]) -> dict[str, str]:
 
 
 def event_rules_due(app: App, now: datetime) -> list[str]:
-    """Live rules that listen to an event which happened since their last pass; the more urgent first.
+    """Live and shadow rules that listen to an event which happened since their last pass; the more urgent first.
 
     Compares with what the last pass saw, not with its time: an ingest that commits late is not missed.
     """
-    listening = [
-        rule for rule in rules_of(app).rules.values() if rule.terms.events and rule.terms.status is RuleStatus.LIVE
-    ]
+    listening = [rule for rule in rules_of(app).rules.values() if rule.terms.events and rule.terms.status in RUNNING]
     if not listening:
         return []
     with reading(app.engine) as connection:

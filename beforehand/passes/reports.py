@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from messaging.costs import Cost
 from models.vocabulary import Reason
 
 
@@ -30,6 +31,7 @@ class PassReport:
     begun: int = 0
     tasks: int = 0
     vouchers: int = 0
+    webhooks: int = 0
     displaced: int = 0
     skipped: bool = False
 
@@ -47,6 +49,7 @@ class PassReport:
             "begun": self.begun,
             "tasks": self.tasks,
             "vouchers": self.vouchers,
+            "webhooks": self.webhooks,
             "displaced": self.displaced,
             "skipped": self.skipped,
         }
@@ -56,7 +59,7 @@ class PassReport:
 class Sample:
     """One message as it would go: to whom, when, and the words. ``problem`` says why it could not be filled.
 
-    ``segments`` counts SMS segments; None for other channels. ``facts`` are what made the subject match.
+    ``segments`` counts SMS segments and ``encoding`` is theirs; None for other channels. ``facts`` made it match.
     """
 
     subject: str
@@ -71,6 +74,7 @@ class Sample:
     headline: str = ""
     text: str = ""
     segments: int | None = None
+    encoding: str | None = None
     problem: str | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -87,6 +91,7 @@ class Sample:
             "headline": self.headline,
             "text": self.text,
             "segments": self.segments,
+            "encoding": self.encoding,
             "problem": self.problem,
             "facts": self.facts,
         }
@@ -97,7 +102,10 @@ class Preview:
     """Who a rule would reach at a moment, and what they would get. Nothing was written.
 
     ``messages`` would go; ``waiting`` of them when quiet hours end. ``status`` is the rule's; what is not live is
-    decided here as if it were.
+    decided here as if it were. ``backlog`` of those that would go are left alone at the rule's first live pass, because
+    it was so before. ``brake`` is (limit, count) in customers where it would be exceeded. ``cost`` is that of these
+    messages, without ``later_steps`` (there are some that speak). ``template_problems`` say why no template could be
+    used, ``set_problems`` what is wrong with other rule files.
     """
 
     rule_id: str
@@ -109,10 +117,17 @@ class Preview:
     customers: int
     messages: int
     withheld: dict[Reason, int]
+    backlog: int = 0
+    brake: tuple[int, int] | None = None
     waiting: int = 0
     tasks: int = 0
     vouchers: int = 0
+    webhooks: int = 0
     samples: tuple[Sample, ...] = ()
+    cost: Cost | None = None
+    later_steps: bool = False
+    template_problems: tuple[str, ...] = ()
+    set_problems: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The preview as JSON values."""
@@ -126,9 +141,16 @@ class Preview:
             "customers": self.customers,
             "messages": self.messages,
             "withheld": _reasons(self.withheld),
+            "backlog": self.backlog,
+            "brake": self.brake and {"limit": self.brake[0], "customers": self.brake[1]},
             "waiting_for_morning": self.waiting,
             "tasks": self.tasks,
             "vouchers": self.vouchers,
+            "webhooks": self.webhooks,
+            "cost": self.cost and self.cost.as_json(),
+            "later_steps": self.later_steps,
+            "template_problems": [*self.template_problems],
+            "set_problems": [*self.set_problems],
             "samples": [sample.as_json() for sample in self.samples],
         }
 
@@ -142,6 +164,7 @@ class AdvanceReport:
     planned: int = 0
     tasks: int = 0
     vouchers: int = 0
+    webhooks: int = 0
     stopped: int = 0
     withheld: dict[Reason, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -154,6 +177,7 @@ class AdvanceReport:
             "messages": self.planned,
             "tasks": self.tasks,
             "vouchers": self.vouchers,
+            "webhooks": self.webhooks,
             "stopped": self.stopped,
             "withheld": _reasons(self.withheld),
             "problems": self.problems,

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select
 
 from messaging.candidates import candidate
-from messaging.guards import cap, channels, occasion, standing, times
-from messaging.guards.case import Case
+from messaging.guards import amounts, backlog, brake, cap, channels, draw, occasion, standing, times
+from messaging.guards.case import Backlog, Case
 from models.vocabulary import Reason
 
 Step = Callable[[Connection, Case], None]
@@ -26,9 +26,16 @@ class Gate:
     setting: str = ""
 
 
-KNOWN_OCCASION = Gate("known occasion", occasion.known_occasion, (Reason.KNOWN_OCCASION,), "limits.once_per")
+FIRST_GATES: tuple[Gate, ...] = (
+    Gate("known occasion", occasion.known_occasion, (Reason.KNOWN_OCCASION,), "limits.once_per"),
+    Gate("backlog", backlog.left_alone, (Reason.BACKLOG,), "from"),
+    Gate("holdout", draw.held_out, (Reason.HOLDOUT,), "limits.holdout"),
+    Gate("rollout", draw.not_rolled_out, (Reason.NOT_IN_ROLLOUT,), "percent"),
+)
+"""Gates that stand before all others for subjects that a rule has just found."""
 
 STEP_GATES: tuple[Gate, ...] = (
+    Gate("owner", occasion.owner_changed, (Reason.OWNER_CHANGED,)),
     Gate("no customer", occasion.no_customer, (Reason.NO_CUSTOMER,)),
     Gate("template", channels.list_choices, (Reason.TEMPLATE_FAILED,), "BEFOREHAND_TEMPLATES"),
     Gate("consent", channels.consented, (Reason.OPTED_OUT, Reason.NO_CONSENT), "BEFOREHAND_CONSENT_NEEDED"),
@@ -41,20 +48,28 @@ STEP_GATES: tuple[Gate, ...] = (
     Gate("channel", channels.choose, ()),
     Gate("quiet hours", times.quiet_hours, (Reason.QUIET_HOURS,), "BEFOREHAND_QUIET_HOURS"),
     Gate("send-by", times.send_by, (Reason.TOO_LATE,), "limits.valid_for"),
+    Gate("at most", amounts.at_most, (Reason.AT_MOST,), "limits.at_most"),
+    Gate("voucher budget", amounts.budget, (Reason.BUDGET,), "budget"),
+    Gate("shadow", occasion.in_shadow, (Reason.SHADOW,), "status"),
 )
 """Gates for the later steps of a match that has begun."""
 
-GATES = (KNOWN_OCCASION, *STEP_GATES)
+GATES = (*FIRST_GATES, *STEP_GATES)
 """Gates for subjects that a rule has just found."""
 
 
-def decide(connection: Connection, case: Case) -> None:
-    """Decide on every candidate: afterwards each has a reason, or a channel, an address and a due moment."""
+def decide(connection: Connection, case: Case, *, seen: Callable[[Gate], None] | None = None) -> None:
+    """Decide on every candidate: afterwards each has a reason, or a channel, an address and a due moment.
+
+    ``seen`` is called after each gate, for whoever explains them.
+    """
     times.tell_local_times(connection, case)
     if case.first:
         occasion.name_occasions(connection, case)
     for gate in GATES if case.first else STEP_GATES:
         gate.apply(connection, case)
+        if seen is not None:
+            seen(gate)
 
 
 def withheld(connection: Connection) -> dict[Reason, int]:
@@ -64,4 +79,4 @@ def withheld(connection: Connection) -> dict[Reason, int]:
     return {Reason(row.reason): row.n for row in rows}
 
 
-__all__ = ["GATES", "STEP_GATES", "Case", "Gate", "decide", "withheld"]
+__all__ = ["GATES", "STEP_GATES", "Backlog", "Case", "Gate", "backlog", "brake", "decide", "withheld"]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, String, case, cast, func, literal, select, update
+from sqlalchemy import ColumnElement, Connection, Select, String, Table, case, cast, func, literal, select, update
 
 from messaging.candidates import TABLES, candidate, match, open_for_decision
 from messaging.guards.case import Case, withhold
@@ -11,6 +11,14 @@ from models.vocabulary import MatchState, Reason, RuleStatus
 
 SUBJECT_TABLES = {"order": "orders"}
 """Subjects whose table has another name (``order`` is a word of SQL)."""
+
+OWNERS_STAY = ("customer", "event")
+"""Subjects that never change hands."""
+
+
+def subject_table(subject: str) -> Table | None:
+    """The table of a subject that may change hands, by its name in the rule language; None for the others."""
+    return None if subject in OWNERS_STAY else TABLES[SUBJECT_TABLES.get(subject, subject)]
 
 
 def _key(case_: Case) -> ColumnElement[Any]:
@@ -75,7 +83,9 @@ def known_occasion(connection: Connection, case_: Case) -> None:
         recent = [match.c.started_at > case_.now - every, *_spoken(case_)]
         withhold(connection, Reason.KNOWN_OCCASION, select(match.c.id).where(*recent).exists())
     if case_.terms.once.what != case_.terms.subject:
-        withhold(connection, Reason.KNOWN_OCCASION, candidate.c.id.in_(_repeats()))
+        # without its match: that row is the first one's, and says what became of that
+        repeated = update(candidate).where(open_for_decision(), candidate.c.id.in_(_repeats()))
+        connection.execute(repeated.values(reason=Reason.KNOWN_OCCASION, match_id=None))
 
 
 def _repeats() -> Select[Any]:
@@ -90,7 +100,23 @@ def no_customer(connection: Connection, case_: Case) -> None:
         withhold(connection, Reason.NO_CUSTOMER, candidate.c.customer_id.is_(None))
 
 
+def owner_changed(connection: Connection, case_: Case) -> None:
+    """Withhold a later step whose subject belongs to somebody else by now: what began was said to the first owner."""
+    table = subject_table(case_.terms.subject)
+    if case_.first or table is None:
+        return
+    elsewhere = table.c.customer_id.is_distinct_from(candidate.c.customer_id)
+    changed = select(table.c.id).where(table.c.id == candidate.c.subject_id, elsewhere).correlate(candidate).exists()
+    withhold(connection, Reason.OWNER_CHANGED, candidate.c.customer_id.is_not(None), changed)
+
+
 def rule_not_live(connection: Connection, case_: Case) -> None:
-    """Withhold everything of a rule that is a draft, a shadow or retired; a preview decides as if it were live."""
-    if case_.terms.status is not RuleStatus.LIVE and not case_.pretend_live:
+    """Withhold everything of a rule that is a draft or retired; a preview decides as if it were live."""
+    if case_.terms.status not in (RuleStatus.LIVE, RuleStatus.SHADOW) and not case_.pretend_live:
         withhold(connection, Reason.RULE_NOT_LIVE)
+
+
+def in_shadow(connection: Connection, case_: Case) -> None:
+    """Withhold whatever a shadow rule would have sent; a preview decides as if it were live."""
+    if case_.terms.status is RuleStatus.SHADOW and not case_.pretend_live:
+        withhold(connection, Reason.SHADOW)

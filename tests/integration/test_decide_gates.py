@@ -179,14 +179,14 @@ def test_an_order_is_late_by_the_customers_own_calendar(house: House) -> None:
     assert decided(house)["complaint_open"] == 1  # it is the eleventh in Auckland already
 
 
-@pytest.mark.parametrize("status", ["draft", "shadow"])
-def test_a_rule_that_is_not_live_decides_but_plans_nothing(house: House, status: str) -> None:
+@pytest.mark.parametrize(("status", "why"), [("draft", Reason.RULE_NOT_LIVE), ("shadow", Reason.SHADOW)])
+def test_a_rule_that_is_not_live_decides_but_plans_nothing(house: House, status: str, why: Reason) -> None:
     house.rule(status=status)
     house.customer()
     house.customer(phone=None, email=None)
     assert decided(house) == {"messages": 1, "unreachable": 1}  # the preview shows what it would do
     report = run_rule(house.app, "hello", NOON)
-    assert (report.planned, report.withheld) == (0, {Reason.RULE_NOT_LIVE: 1, Reason.UNREACHABLE: 1})
+    assert (report.planned, report.withheld) == (0, {why: 1, Reason.UNREACHABLE: 1})
     assert house.rows(models.Message) == []
 
 

@@ -1,0 +1,81 @@
+"""What is in force, as rows: each rule's version and status, since when, and what staff should know of the rest."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from messaging.plan import keep_version
+from models.delivery import RulePass
+from models.housekeeping import Notice, RuleInForce
+from models.vocabulary import RuleStatus
+from rules.loader import Rule
+
+IN_FORCE: Any = RuleInForce.__table__  # type: ignore[attr-defined]
+NOTICE: Any = Notice.__table__  # type: ignore[attr-defined]
+RULE_PASS: Any = RulePass.__table__  # type: ignore[attr-defined]
+
+GONE = "gone"
+"""The status of a rule whose file was taken away."""
+
+RULES = "rules"
+"""The notice's topic while an edit of the rules is refused."""
+
+
+def bring_into_force(connection: Connection, rules: Mapping[str, Rule], now: datetime) -> None:
+    """Write down a whole set as the one in force, and keep the text of each rule. Must run in a write transaction."""
+    there = {row.rule_id: row for row in connection.execute(select(IN_FORCE))}
+    for rule in rules.values():
+        _bring(connection, rule, there.get(rule.id), now)
+    for rule_id, row in there.items():
+        if rule_id not in rules and row.status != GONE:
+            _write(connection, rule_id, version=row.version, status=GONE, since=now, live_since=None)
+
+
+def bring_one_into_force(connection: Connection, rule: Rule, now: datetime) -> None:
+    """The same for one rule: a pass from the command line runs what the files say, with no house to tell of it."""
+    _bring(connection, rule, connection.execute(select(IN_FORCE).where(IN_FORCE.c.rule_id == rule.id)).first(), now)
+
+
+def _bring(connection: Connection, rule: Rule, row: Any, now: datetime) -> None:
+    terms = rule.terms
+    if row is not None and (row.version, row.status) == (terms.version, terms.status):
+        return
+    keep_version(connection, rule.id, terms.version, rule.text, now)
+    live = live_since(connection, rule.id, row, now) if terms.status is RuleStatus.LIVE else None
+    _write(connection, rule.id, version=terms.version, status=terms.status.value, since=now, live_since=live)
+
+
+def live_since(connection: Connection, rule_id: str, row: Any, now: datetime) -> datetime:
+    """Since when a rule that is live now has been so; ``row`` is what was in force (None: nobody wrote it down)."""
+    if row is not None:
+        return row.live_since if row.status == RuleStatus.LIVE else now
+    last = last_live_pass(connection, rule_id)
+    return last.started_at if last else now
+
+
+def last_live_pass(connection: Connection, rule_id: str) -> Any:
+    """The newest finished pass of a rule that was live then: a row with ``version`` and ``started_at``, or None."""
+    c = RULE_PASS.c
+    mine = [c.rule_id == rule_id, c.finished_at.is_not(None), c.status == RuleStatus.LIVE]
+    newest = select(func.max(c.started_at)).where(*mine).scalar_subquery()
+    found = select(c.version, c.started_at).where(*mine, c.started_at == newest)
+    return connection.execute(found.order_by(c.id.desc()).limit(1)).first()
+
+
+def _write(connection: Connection, rule_id: str, **values: Any) -> None:
+    make: Any = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    put = make(IN_FORCE).values(rule_id=rule_id, **values)
+    connection.execute(put.on_conflict_do_update(index_elements=["rule_id"], set_=values))
+
+
+def notice(connection: Connection, topic: str, said: str, now: datetime) -> None:
+    """Let staff know something, or with an empty ``said`` that it is over."""
+    if not said:
+        connection.execute(delete(NOTICE).where(NOTICE.c.topic == topic))
+        return
+    make: Any = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    put = make(NOTICE).values(topic=topic, said=said, since=now)
+    connection.execute(put.on_conflict_do_update(index_elements=["topic"], set_={"said": said, "since": now}))

@@ -1,0 +1,72 @@
+"""Who is drawn: the holdout, and the share that a rule is rolled out to. Sticky, and another for each rule.
+
+``customer.bucket`` (0 to 9999) is as good as random and never changes. Each rule shuffles the buckets in its own way:
+``(bucket * factor + offset) % 10000`` gives each bucket another place. A share is the places below it, so a greater
+share keeps everybody that a smaller one has.
+"""
+
+import hashlib
+import hmac
+
+from sqlalchemy import ColumnElement, Connection, Integer, and_, cast, func, literal, or_, select
+
+from messaging.candidates import candidate, customer
+from messaging.guards.case import Case, withhold
+from models.customer import BUCKETS, IN_EVERY_HOLDOUT
+from models.vocabulary import Reason
+
+
+def shuffle(secret: bytes, what: str, rule_id: str) -> tuple[int, int]:
+    """The factor and the offset by which a rule shuffles the buckets for ``what`` (``holdout``, ``rollout``)."""
+    digest = hmac.new(secret, f"{what}:{rule_id}".encode(), hashlib.sha256).digest()
+    factors = [number for number in range(1, BUCKETS) if number % 2 and number % 5]  # they share nothing with 10,000
+    return factors[int.from_bytes(digest[:8]) % len(factors)], int.from_bytes(digest[8:16]) % BUCKETS
+
+
+def place_of(bucket: ColumnElement[int], secret: bytes, what: str, rule_id: str) -> ColumnElement[int]:
+    """The place of a bucket, 0 to 9999, in SQL."""
+    factor, offset = shuffle(secret, what, rule_id)
+    return (bucket * literal(factor, Integer()) + literal(offset, Integer())) % literal(BUCKETS, Integer())
+
+
+def _share(percent: float) -> int:
+    return round(percent * BUCKETS / 100)
+
+
+def is_held_out(case_: Case) -> ColumnElement[bool] | None:
+    """A condition on ``candidate``: kept out of this rule on purpose. None: the rule holds nobody out."""
+    share = case_.terms.holdout_percent
+    if not share:
+        return None
+    bucket = customer.c.bucket
+    place = place_of(bucket, case_.policy.secret, "holdout", case_.terms.rule_id)
+    drawn = or_(bucket == IN_EVERY_HOLDOUT, and_(bucket >= 0, place < _share(share)))
+    return select(customer.c.id).where(customer.c.id == candidate.c.customer_id, drawn).correlate(candidate).exists()
+
+
+def is_not_rolled_out(case_: Case) -> ColumnElement[bool] | None:
+    """A condition on ``candidate``: not in the rule's share. None: it has all.
+
+    Where no customer is known, the subject is drawn.
+    """
+    share = case_.terms.percent
+    if share is None or share >= 100:
+        return None
+    bucket = select(customer.c.bucket).where(customer.c.id == candidate.c.customer_id).correlate(candidate)
+    number = func.coalesce(bucket.scalar_subquery(), cast(candidate.c.subject_id % BUCKETS, Integer))
+    place = place_of(number, case_.policy.secret, "rollout", case_.terms.rule_id)
+    return and_(number >= 0, place >= _share(share))
+
+
+def held_out(connection: Connection, case_: Case) -> None:
+    """Withhold from the customers who are kept out of this rule on purpose."""
+    drawn = is_held_out(case_)
+    if drawn is not None:
+        withhold(connection, Reason.HOLDOUT, drawn)
+
+
+def not_rolled_out(connection: Connection, case_: Case) -> None:
+    """Withhold from those whom the rule has not been rolled out to."""
+    drawn = is_not_rolled_out(case_)
+    if drawn is not None:
+        withhold(connection, Reason.NOT_IN_ROLLOUT, drawn)
