@@ -173,7 +173,7 @@ class Shorthand:
         self.count += 1
         row = Row(subject)
         if not node.is_map:
-            said = f"a {subject.name} is a mapping of its facts"
+            said = f"{_a(subject)} is a mapping of its facts"
             self.said.add(node, said, expected=f"{{{next(iter(subject.facts))}: ...}}")
         for key, value in node.items():
             if key in subject.relations:
@@ -182,7 +182,7 @@ class Shorthand:
                 self._fact(row, subject.facts[key], value)
             else:
                 known = [*subject.facts, *subject.relations, *(STANDING if subject.name == "customer" else ())]
-                self.said.unknown(node.keys.get(key, node), f"fact of a {subject.name}", key, known)
+                self.said.unknown(node.keys.get(key, node), f"fact of {_a(subject)}", key, known)
         return row
 
     def _related(self, row: Row, relation: Relation, node: Node) -> None:
@@ -297,6 +297,10 @@ class Shorthand:
             return local.date() - timedelta(days=(local.weekday() - said.weekday) % 7)
         shifted = (said.at or self.at.now) - (said.ago or relativedelta()) + (said.ahead or relativedelta())
         return shifted.astimezone(self.at.zone).date()
+
+
+def _a(subject: Subject) -> str:
+    return f"{'an' if subject.name[0] in 'aeiou' else 'a'} {subject.name}"
 
 
 def _moved(node: Node, to: Node) -> Node:

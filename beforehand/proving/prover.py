@@ -1,6 +1,6 @@
 """Runs the tests of rule files: as if each rule were live, with the house's own policy and templates."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -14,13 +14,13 @@ from beforehand.passes import run_rule, secret_of
 from beforehand.proving.happened import Happening, differences, expected, got, happened
 from beforehand.proving.later import go_on
 from beforehand.proving.small import Small
-from beforehand.proving.why import reason_differs, what_conditions_say, what_gates_say
+from beforehand.proving.why import reason_differs, reasons, what_conditions_say, what_gates_say
 from beforehand.settings import Settings
 from beforehand.wiring import App
 from messaging.addresses import address_hash
 from models.database import reading, writing
 from models.places import Problem
-from models.vocabulary import RuleStatus
+from models.vocabulary import Reason, RuleStatus
 from rules.errors import RuleErrors
 from rules.given import Given
 from rules.loader import Rule, RuleSet, load_folder
@@ -129,10 +129,10 @@ class Prover:
         given = self._begin(live, test)
         done: list[Happening] = []
         now = test.at.now
-        run_rule(app, live.id, now)
+        first = run_rule(app, live.id, now).withheld
         for stage in test.stages:
             now = go_on(app, test, now, stage.after)
-            new, said, because = self._look(app, live, stage, done, now)
+            new, said, because = self._look(app, live, stage, done, now, first)
             if said:
                 because += self._conditions(live, test, given, stage, new)
                 break
@@ -143,7 +143,7 @@ class Prover:
         return Outcome(rule.id, test.name, rule.path, place[0], *words, took)
 
     def _look(
-        self, app: App, rule: Rule, stage: Stage, done: list[Happening], now: datetime
+        self, app: App, rule: Rule, stage: Stage, done: list[Happening], now: datetime, first: Collection[Reason]
     ) -> tuple[list[Happening], list[str], list[str]]:
         """What has happened since the stage before, how it differs, and what the gates say about it."""
         known = {each.key for each in done}
@@ -151,8 +151,10 @@ class Prover:
             new = [each for each in happened(connection, app, rule) if each.key not in known]
             said = differences(stage, new)
             if not said and stage.withheld is not None:
-                said = reason_differs(connection, rule, stage.withheld)
-            return new, said, what_gates_say(connection, app, rule, stage, new, now) if said else []
+                said = reason_differs(reasons(connection, rule, first), stage.withheld)
+            if not said:
+                return new, [], []
+            return new, said, what_gates_say(connection, rule, reasons(connection, rule, first), stage, new, now)
 
     def _begin(self, rule: Rule, test: RuleTest) -> Given:
         if self._small is not None:

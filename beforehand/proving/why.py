@@ -1,5 +1,6 @@
 """Why a test came out otherwise: what the gates decided, and which named condition holds with which values."""
 
+from collections.abc import Collection, Mapping
 from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -8,7 +9,6 @@ from sqlalchemy import Connection, literal, select
 
 import models
 from beforehand.proving.happened import GONE_WRONG, Happening, in_words
-from beforehand.wiring import App
 from models.places import closest
 from models.terms import Money, Send, Wait
 from models.vocabulary import REASON_TEXT, MatchState, Reason
@@ -22,9 +22,12 @@ message: Any = models.Message.__table__  # type: ignore[attr-defined]
 match: Any = models.Match.__table__  # type: ignore[attr-defined]
 
 
-def reasons(connection: Connection, rule: Rule) -> dict[Reason, str]:
-    """The reasons for which something of this rule did not go, each with what it kept back."""
-    found: dict[Reason, str] = {}
+def reasons(connection: Connection, rule: Rule, first: Collection[Reason]) -> dict[Reason, str]:
+    """The reasons for which something of this rule did not go, each with what it kept back.
+
+    ``first`` are those of the first pass: of an occasion that was known before, no row says so.
+    """
+    found: dict[Reason, str] = dict.fromkeys(first, "")
     ours = [match.c.rule_id == rule.id, match.c.version == rule.terms.version, match.c.reason.is_not(None)]
     for row in connection.execute(select(match.c.reason).where(*ours).order_by(match.c.id)):
         found.setdefault(Reason(row.reason), "")
@@ -35,9 +38,8 @@ def reasons(connection: Connection, rule: Rule) -> dict[Reason, str]:
     return found
 
 
-def reason_differs(connection: Connection, rule: Rule, wanted: Reason) -> list[str]:
+def reason_differs(found: Mapping[Reason, str], wanted: Reason) -> list[str]:
     """How the reasons differ from the one that a test expects, in words; nothing where it is among them."""
-    found = reasons(connection, rule)
     if wanted in found:
         return []
     given = " and ".join(f"'{_text(reason)}' ({reason})" for reason in found)
@@ -45,11 +47,11 @@ def reason_differs(connection: Connection, rule: Rule, wanted: Reason) -> list[s
 
 
 def what_gates_say(
-    connection: Connection, app: App, rule: Rule, stage: Stage, new: list[Happening], now: datetime
+    connection: Connection, rule: Rule, found: Mapping[Reason, str], stage: Stage, new: list[Happening], now: datetime
 ) -> list[str]:
     """What the gates withheld and why, what waits until when, and a template that the rule never names."""
     said = []
-    for reason, what in reasons(connection, rule).items():
+    for reason, what in found.items():
         said.append(f"withheld: {_text(reason)} ({reason}){f', {what}' if what else ''}")
     if len(new) < len(stage.steps):
         said += [f"it waits until {each}; 'after' looks later" for each in _waits(connection, rule, now)]
@@ -151,7 +153,7 @@ def _compared(verdict: Verdict, test: Compare, zone: ZoneInfo) -> str:
     said = f"{test.path.text} is {_value(verdict.found, zone, verdict.currency)}"
     beside = [*verdict.others, *(day for day in verdict.days if day is not None)]
     named = [value for value in beside if value is not None]
-    return f"{said} (beside {', '.join(_value(value, zone, None) for value in named)})" if named else said
+    return f"{said} (compared with {', '.join(_value(value, zone, None) for value in named)})" if named else said
 
 
 def _value(value: Any, zone: ZoneInfo, currency: str | None) -> str:
