@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, ScalarSelect, select, update
+from sqlalchemy import Connection, ScalarSelect, select, true, update
 
 from messaging.addresses import address_hash, family, normal_address
 from messaging.claims import message
@@ -55,14 +55,15 @@ class Looked:
 
 
 def recheck(
-    connection: Connection, ids: Sequence[int], now: datetime, policy: Policy
+    connection: Connection, ids: Sequence[int], now: datetime, policy: Policy, *, as_of: datetime | None = None
 ) -> tuple[dict[int, str], dict[Reason, int]]:
     """Look at the due messages ``ids`` again and put aside those that may not go.
 
-    Returns the address hashes of those that may, by message id, and how many may not, by reason.
+    Returns the address hashes of those that may, by message id, and how many may not, by reason. ``as_of`` (a replay):
+    consent and suppressions of later than that are not known yet. A real claim minds every one, whatever its date.
     """
-    looked = _load(connection, ids, policy)
-    barred = suppressed(connection, {seen.hash for seen in looked})
+    looked = _load(connection, ids, policy, as_of)
+    barred = suppressed(connection, {seen.hash for seen in looked}, as_of)
     guests = _guests(policy)
     verdicts = {seen.message_id: verdict(seen, now, policy, barred, guests) for seen in looked}
     no = {key: found for key, found in verdicts.items() if found}
@@ -104,14 +105,16 @@ def is_barred(channel: str, hashed: str, purpose: Purpose, barred: Mapping[tuple
     return any(barred.get((hashed, word), set()) & {EVERY, purpose.value} for word in words)
 
 
-def newest_consent() -> ScalarSelect[Any]:
+def newest_consent(as_of: datetime | None = None) -> ScalarSelect[Any]:
     """The newest verdict of the consent ledger for a message's customer, channel and purpose (by id at a tie)."""
+    by_then = true() if as_of is None else consent.c.given_at <= as_of
     return (
         select(consent.c.verdict)
         .where(
             consent.c.customer_id == message.c.customer_id,
             consent.c.channel.in_([message.c.channel, EVERY]),
             consent.c.purpose.in_([message.c.purpose, EVERY]),
+            by_then,
         )
         .order_by(consent.c.given_at.desc(), consent.c.id.desc())
         .limit(1)
@@ -120,7 +123,7 @@ def newest_consent() -> ScalarSelect[Any]:
     )
 
 
-def _load(connection: Connection, ids: Sequence[int], policy: Policy) -> list[Looked]:
+def _load(connection: Connection, ids: Sequence[int], policy: Policy, as_of: datetime | None) -> list[Looked]:
     m = message.c
     rows = connection.execute(
         select(
@@ -132,7 +135,7 @@ def _load(connection: Connection, ids: Sequence[int], policy: Policy) -> list[Lo
             customer.c.time_zone,
             customer.c.phone,
             customer.c.email,
-            newest_consent(),
+            newest_consent(as_of),
         )
         .join(customer, customer.c.id == m.customer_id)
         .where(m.id.in_(ids))
@@ -169,10 +172,13 @@ def _take_over(connection: Connection, moved: Sequence[Looked]) -> None:
         connection.execute(update(message).where(message.c.id == seen.message_id).values(address=seen.address))
 
 
-def suppressed(connection: Connection, hashes: Collection[str]) -> dict[tuple[str, str], set[str]]:
+def suppressed(
+    connection: Connection, hashes: Collection[str], as_of: datetime | None = None
+) -> dict[tuple[str, str], set[str]]:
     """The purposes for which these addresses (hashes) must not be used, by hash and channel word."""
     s = suppression.c
-    rows = connection.execute(select(s.address_hash, s.channel, s.scope).where(s.address_hash.in_(hashes)))
+    by_then = true() if as_of is None else s.since <= as_of
+    rows = connection.execute(select(s.address_hash, s.channel, s.scope).where(s.address_hash.in_(hashes), by_then))
     barred: dict[tuple[str, str], set[str]] = defaultdict(set)
     for found, channel, scope in rows:
         barred[found, channel].add(scope)

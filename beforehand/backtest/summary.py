@@ -1,0 +1,148 @@
+"""Counts what a replay left in the stand-ins, and fills ten examples."""
+
+from collections import Counter
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, literal, or_, select
+
+from beforehand.backtest.report import Backtest, Day
+from beforehand.passes.house import brand_of, templates_of
+from beforehand.passes.reports import Sample
+from beforehand.wiring import App
+from messaging.candidates import NOT_TOLD, TABLES, customer, match, message
+from messaging.context import Item, contexts_for
+from messaging.guards.occasion import SUBJECT_TABLES
+from messaging.rendering import RenderingError
+from messaging.segments import count as count_segments
+from models.terms import Terms, VoucherStep, after
+from models.types import UTCDateTime, local_day
+from models.vocabulary import Channel, MatchState, Reason
+
+if TYPE_CHECKING:
+    from beforehand.backtest.replay import Replayed
+
+voucher, task = TABLES["voucher"], TABLES["task"]
+EXAMPLES = 10
+
+
+def summary(app: App, done: "Replayed") -> Backtest:
+    """All that a replay is asked for."""
+    connection, walk, terms = done.connection, done.walk, done.rule.terms
+    going = _went(done)
+    return Backtest(
+        rule_id=terms.rule_id,
+        version=terms.version,
+        title=terms.title,
+        start=walk.start,
+        end=walk.end,
+        matches=_count(connection, match, _new_match(done)),
+        messages=_count(connection, message, *going),
+        vouchers=_count(connection, voucher, voucher.c.id > done.highest["voucher"]),
+        tasks=_count(connection, task, literal(1) == 1),
+        withheld=_withheld(done),
+        days=_days(done, app.settings.time_zone),
+        examples=tuple(_examples(connection, app, terms, going)),
+        notes=tuple(done.notes),
+        slots=len(walk.slots),
+        looks=walk.looks,
+    )
+
+
+def _new_match(done: "Replayed") -> ColumnElement[bool]:
+    """Occasions that the replay found, or that were withheld before and found in it anew."""
+    new = or_(match.c.id > done.highest["match"], match.c.started_at >= done.walk.start)
+    return and_(match.c.rule_id == done.rule.id, new)
+
+
+def _went(done: "Replayed") -> list[ColumnElement[bool]]:
+    """Messages of the replay that went, or still wait at its end."""
+    return [message.c.id > done.highest["message"], message.c.state.not_in(NOT_TOLD)]
+
+
+def _count(connection: Connection, table: Any, *where: ColumnElement[bool]) -> int:
+    return int(connection.execute(select(func.count()).select_from(table).where(*where)).scalar_one())
+
+
+def _withheld(done: "Replayed") -> dict[Reason, int]:
+    """Occasions withheld to the last, and messages stopped after they were planned, the most frequent reason first."""
+    found: Counter[str] = Counter()
+    occasions = (_new_match(done), match.c.state == MatchState.WITHHELD, match.c.reason.is_not(None))
+    messages = (message.c.id > done.highest["message"], message.c.state.in_(NOT_TOLD), message.c.reason.is_not(None))
+    for column, where in ((match.c.reason, occasions), (message.c.reason, messages)):
+        rows = done.connection.execute(select(column, func.count()).where(*where).group_by(column))
+        found.update(dict(rows.tuples()))
+    return {Reason(reason): count for reason, count in sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))}
+
+
+def _days(done: "Replayed", zone: str) -> tuple[Day, ...]:
+    """Every day of the period that had anything, in the default zone."""
+    when = func.coalesce(message.c.accepted_at, message.c.due_at, type_=UTCDateTime())
+    matches = _by_day(done.connection, local_day(match.c.matched_at, literal(zone)), match, _new_match(done))
+    messages = _by_day(done.connection, local_day(when, literal(zone)), message, *_went(done))
+    return tuple(Day(day, matches[day], messages[day]) for day in sorted({*matches, *messages}))
+
+
+def _by_day(connection: Connection, day: ColumnElement[Any], table: Any, *where: ColumnElement[bool]) -> Counter[date]:
+    rows = connection.execute(select(day, func.count()).select_from(table).where(*where).group_by(day))
+    return Counter(dict(rows.tuples()))
+
+
+def _examples(connection: Connection, app: App, terms: Terms, going: list[ColumnElement[bool]]) -> list[Sample]:
+    rows = connection.execute(_example_rows(terms, going)).all()
+    gift = next((step for step in terms.steps if isinstance(step, VoucherStep)), None)
+    items = [_item(terms, row, gift) for row in rows]
+    contexts = contexts_for(connection, items, brand=brand_of(app.settings)) if items else []
+    return [_sample(app, terms, row, context) for row, context in zip(rows, contexts, strict=True)]
+
+
+def _example_rows(terms: Terms, going: list[ColumnElement[bool]]) -> Select[Any]:
+    subject = TABLES[SUBJECT_TABLES.get(terms.subject, terms.subject)].alias("subject")
+    outside = subject.c.external_id if "external_id" in subject.c else subject.c.id
+    return (
+        select(message, match.c.subject_id, match.c.facts)
+        .add_columns(customer.c.external_id.label("customer"), outside.label("external_id"))
+        .join(match, match.c.id == message.c.match_id)
+        .join(customer, customer.c.id == message.c.customer_id)
+        .join(subject, subject.c.id == match.c.subject_id)
+        .where(*going)
+        .order_by(message.c.id)
+        .limit(EXAMPLES)
+    )
+
+
+def _item(terms: Terms, row: Row[Any], gift: VoucherStep | None) -> Item:
+    said = row.details or {}
+    shown = gift if said.get("voucher") else None
+    return Item(
+        customer_id=row.customer_id,
+        subject=terms.subject,
+        subject_id=row.subject_id,
+        facts=row.facts or {},
+        purpose=row.purpose,
+        worth=shown.worth if shown else None,
+        valid_until=after(row.created_at, shown.valid_for) if shown else None,
+        survey=said.get("survey"),
+    )
+
+
+def _sample(app: App, terms: Terms, row: Row[Any], context: dict[str, Any]) -> Sample:
+    said: dict[str, Any] = {"language": row.language}
+    try:
+        rendered = templates_of(app).render(row.template, Channel(row.channel), row.language, context)
+        said = {"language": rendered.language, "headline": rendered.subject, "text": rendered.text}
+        if row.channel == Channel.SMS:
+            said["segments"] = count_segments(rendered.text).segments
+    except RenderingError as wrong:
+        said["problem"] = str(wrong)
+    return Sample(
+        subject=terms.subject,
+        subject_id=row.subject_id,
+        external_id=str(row.external_id),
+        customer=row.customer,
+        channel=row.channel,
+        template=row.template,
+        due_at=row.accepted_at or row.due_at,
+        facts=row.facts,
+        **said,
+    )
