@@ -7,13 +7,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from beforehand.passes import brand_of, policy_of, secret_of, stops_of, templates_of
-from beforehand.wiring import App
+from beforehand.wiring import App, wires
 from messaging import outbox, receipts, unknown
 from messaging.channels.base import Envelope
 from messaging.claims import Claim
 from messaging.context import contexts
 from messaging.dispatch import DispatchReport, EnvelopeOf, Plan, dispatch
 from messaging.rendering import RenderingError, Templates
+from messaging.webhooks import WebhookReport, call_due
 from models.database import reading
 from models.vocabulary import Reason
 
@@ -59,6 +60,13 @@ def dispatch_due(
     )
     clock = app.clock if now is None else lambda: now
     return dispatch(app.engine, clock, app.channels, envelope_of(app), plan)
+
+
+def call_webhooks(
+    app: App, now: datetime | None = None, *, stopping: Callable[[], bool] = lambda: False
+) -> WebhookReport:
+    """Call the operator's own systems that are due: signed, at least once. ``now`` stands still for the whole go."""
+    return call_due(app.engine, app.clock if now is None else lambda: now, wires(app.settings, stopping))
 
 
 def reap(app: App, now: datetime) -> ReapReport:

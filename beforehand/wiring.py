@@ -1,5 +1,7 @@
 """The one place that puts the parts together: settings, database, clock, channels. Tests hand in fakes here."""
 
+import base64
+import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +20,7 @@ from rules.loader import RuleSet
 if TYPE_CHECKING:
     from messaging.channels import Providers
     from messaging.channels.base import Channel
+    from messaging.webhooks import Wires
 
 Clock = Callable[[], datetime]
 
@@ -91,6 +94,34 @@ def providers(settings: Settings, clock: Clock) -> "Providers":
         timeout=settings.send_timeout_seconds,
     )
     return Providers(account, mail, clock)
+
+
+def wires(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> "Wires":
+    """Where webhooks go: with delivery ``post_room`` to the post room alone, in trial mode nowhere."""
+    from messaging.webhooks import Endpoint, Wires
+
+    live = settings.delivery == "live"
+    local = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host  # noqa: S104
+    room = f"http://{local}:{settings.post_room_port}/webhooks"
+    endpoints = {
+        name: Endpoint(
+            name=name,
+            url=url if live else f"{room}/{name}",
+            secret=_webhook_secret(settings, name),
+            inside=not live or name in settings.webhooks_inside,
+        )
+        for name, url in settings.webhooks.items()
+    }
+    return Wires(endpoints, live and settings.trial, settings.webhook_timeout_seconds, stopping)
+
+
+def _webhook_secret(settings: Settings, name: str) -> str:
+    """An endpoint's secret; where none is set (only the post room is called then), one made from the house's own."""
+    given = settings.webhook_secrets.get(name)
+    if given is not None:
+        return given.get_secret_value()
+    made = hmac.digest(settings.secret_key.get_secret_value().encode(), f"webhook/{name}".encode(), "sha256")
+    return f"whsec_{base64.b64encode(made).decode()}"
 
 
 def bootstrap(settings: Settings | None = None, *, clock: Clock = wall_clock, migrated: bool = True) -> App:

@@ -73,7 +73,7 @@ NOBODY_THERE = (CallOutcome.VOICEMAIL.value, CallOutcome.NO_ANSWER.value, "machi
 
 @dataclass
 class Advanced:
-    """What an advance did: counts of new messages, tasks, vouchers, webhooks, stopped matches, the withheld by reason."""
+    """What an advance did: new messages, tasks, vouchers and webhooks, stopped matches, and the withheld by reason."""
 
     planned: int = 0
     tasks: int = 0
@@ -129,7 +129,7 @@ def _withhold_untold(connection: Connection, case_: Case) -> None:
 
 
 def _rest_or_refuse(connection: Connection, case_: Case) -> tuple[int, int]:
-    """Let what may pass rest for a while; write down what is refused for good, and go on with its tasks and webhooks."""
+    """Let what may pass rest for a while; write down what is refused for good, and take its tasks and webhooks."""
     soon_over = func.coalesce(candidate.c.expires_at, literal(case_.now + PATIENCE, UTCDateTime()))
     patient = and_(candidate.c.matched_at > case_.now - PATIENCE, soon_over > case_.now)
     rests = and_(candidate.c.reason.in_(NOT_YET), patient)

@@ -14,7 +14,6 @@ from rules.reader import Complaints, Node
 from rules.schema import CHANNELS, STEP_KEYS, VOUCHER_TERMS
 from rules.values import DURATION_FORM, MONEY_FORM, duration, money
 
-
 ENDPOINT = re.compile(r"[a-z0-9]+(?:[-_][a-z0-9]+)*")
 MOST_SAID = 20
 """Values that one webhook takes along at most."""
@@ -169,7 +168,7 @@ class StepReader:
         return list(told.items())
 
     def _told(self, node: Node) -> bool:
-        """Whether this is a fact of the subject; a plain word that is none is noted, and may be a text in want of quotes."""
+        """Whether this is a fact of the subject; a plain word that is none may be a text in want of quotes."""
         before = len(self.said.errors)
         path = self.parser.path(node, node.value, self.subject)
         if path is None and len(self.said.errors) > before and "." not in node.value:

@@ -7,6 +7,7 @@ import typer
 
 if TYPE_CHECKING:
     from messaging.dispatch import DispatchReport
+    from messaging.webhooks import WebhookReport
 
 
 def dispatch(
@@ -16,6 +17,7 @@ def dispatch(
     """Send every message that may go now. Exit code 1 where something failed or nobody knows what became of it."""
     from beforehand import dispatching, passes
     from beforehand.cli.common import FINDINGS, fail, moment, print_json, wired
+    from models.vocabulary import WebhookState
     from rules.errors import RuleErrors
 
     app = wired()
@@ -23,13 +25,17 @@ def dispatch(
     try:
         advanced = passes.advance(app, at)
         report = dispatching.dispatch_due(app, at if now else None, everything=True)
+        called = dispatching.call_webhooks(app, at if now else None)
     except (RuleErrors, ValueError) as wrong:
         fail(str(wrong))
     if as_json:
-        print_json({"now": at.isoformat(), "steps": advanced.steps, **as_plain(report)})
+        webhooks = {state.value: count for state, count in called.states.items()}
+        print_json({"now": at.isoformat(), "steps": advanced.steps, **as_plain(report), "webhooks": webhooks})
     else:
-        for line in lines(report):
+        for line in [*lines(report), *webhook_lines(called)]:
             typer.echo(line)
+    if called.states.keys() & {WebhookState.GONE, WebhookState.GAVE_UP}:
+        raise typer.Exit(FINDINGS)
     if report.failed or report.unknown or report.stopped:
         raise typer.Exit(FINDINGS)
 
@@ -40,6 +46,14 @@ def as_plain(report: "DispatchReport") -> dict[str, Any]:
         name: {str(key): value for key, value in said.items()} if isinstance(said, dict) else said
         for name, said in asdict(report).items()
     }
+
+
+def webhook_lines(report: "WebhookReport") -> list[str]:
+    """What became of webhooks, a line each state."""
+    from models.vocabulary import WEBHOOK_TEXT
+
+    many = sorted(report.states.items(), key=lambda item: list(WEBHOOK_TEXT).index(item[0]))
+    return [f"{count:,} {'webhook' if count == 1 else 'webhooks'}: {WEBHOOK_TEXT[state]}" for state, count in many]
 
 
 def lines(report: "DispatchReport") -> list[str]:

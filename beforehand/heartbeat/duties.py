@@ -31,6 +31,7 @@ class Work:
     event_rules_due: Callable[[datetime], list[str]]
     reap: Callable[[datetime], object]
     poll_receipts: Callable[[datetime], object]
+    call_webhooks: Callable[[], object] = lambda: None
 
 
 def duties(hands: Hands, work: Work, book: RuleBook, prefect: PrefectWatch) -> list[Beat]:
@@ -51,6 +52,9 @@ def duties(hands: Hands, work: Work, book: RuleBook, prefect: PrefectWatch) -> l
     async def reap() -> None:
         await asyncio.to_thread(work.reap, hands.clock())
 
+    async def webhooks() -> None:
+        await asyncio.to_thread(work.call_webhooks)
+
     async def receipts() -> None:
         await asyncio.to_thread(work.poll_receipts, hands.clock())
 
@@ -60,6 +64,7 @@ def duties(hands: Hands, work: Work, book: RuleBook, prefect: PrefectWatch) -> l
 
     return [
         Beat("dispatch", 1, dispatch),
+        Beat("webhooks", 1, webhooks),
         Beat("steps", 2, steps),
         Beat("events", 2, events),
         Beat("rules", 2, rules, alone=False),

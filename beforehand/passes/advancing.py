@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, not_, or_, select, update
 
 from beforehand.passes.house import policy_of, rules_of, secret_of, version_of
 from beforehand.passes.reports import AdvanceReport
+from beforehand.passes.telling import tell_webhooks
 from beforehand.wiring import App
 from messaging import progress
 from messaging.candidates import match, message
@@ -111,12 +112,14 @@ def _take_alone(turn: _Turn, report: AdvanceReport) -> None:
     try:
         with turn.connection.begin_nested():
             _take(turn, done)
+            if done.webhooks:
+                tell_webhooks(turn.connection, turn.rule, turn.now, turn.policy.zone)
     except Exception as wrong:  # its text may quote a row
         report.problems.append(f"{turn.rule.id} {turn.rule.terms.version}, step {turn.place}: {type(wrong).__name__}")
         return
     report.steps += done.steps
     report.stopped += done.stopped
-    _add(report, Advanced(done.planned, done.tasks, done.vouchers, withheld=done.withheld))
+    _add(report, Advanced(done.planned, done.tasks, done.vouchers, done.webhooks, withheld=done.withheld))
 
 
 def _retired(app: App) -> set[str]:
@@ -149,7 +152,7 @@ def _take(turn: _Turn, report: AdvanceReport) -> None:
     report.steps += 1
     if isinstance(step, Wait):
         report.stopped += _stop(turn, step)
-        _rest_until_known(turn, step)
+        report.stopped += _rest_until_known(turn, step)
         _add(report, turn.decide(turn.place + 1))
     elif isinstance(step, Send) and turn.case(turn.place).run.awaits_outcome:
         case = turn.case(turn.place)
@@ -163,6 +166,7 @@ def _add(report: AdvanceReport, done: Advanced) -> None:
     report.planned += done.planned
     report.tasks += done.tasks
     report.vouchers += done.vouchers
+    report.webhooks += done.webhooks
     report.stopped += done.stopped
     for reason, count in done.withheld.items():
         report.withheld[reason] = report.withheld.get(reason, 0) + count
@@ -177,13 +181,18 @@ def _stop(turn: _Turn, step: Wait) -> int:
     return progress.stop_matches(turn.connection, chosen, Reason.STOPPED, turn.now)
 
 
-def _rest_until_known(turn: _Turn, step: Wait) -> None:
+def _rest_until_known(turn: _Turn, step: Wait) -> int:
+    """Let matches rest whose awaited moment has not come; end those that have waited long enough. Returns how many."""
     if step.until is None:
-        return
+        return 0
     ids = select(match.c.subject_id).where(turn.chosen)
     found = known(turn.rule, step.until, ids=ids, now=turn.now, zone=turn.policy.zone).subquery()
     unknown = match.c.subject_id.not_in(select(found.c.subject_id).where(found.c.at <= turn.now))
+    patient = or_(match.c.gives_up_at.is_(None), match.c.gives_up_at > turn.now)
+    over = and_(turn.chosen, unknown, not_(patient))
+    stopped = progress.stop_matches(turn.connection, over, Reason.TOO_LATE, turn.now)
     progress.rest_matches(turn.connection, and_(turn.chosen, unknown), turn.now + UNTIL_LOOK)
+    return stopped
 
 
 def cancel_stopped(

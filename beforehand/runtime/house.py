@@ -114,6 +114,7 @@ class House:
             event_rules_due=lambda now: passes.event_rules_due(app, now),
             reap=lambda now: dispatching.reap(app, now),
             poll_receipts=lambda now: dispatching.poll_receipts(app, now),
+            call_webhooks=lambda: dispatching.call_webhooks(app, stopping=lambda: self._closing),
         )
         beats = duties(self.hands, work, self.book, self.watch)
         self._heartbeat = Heartbeat(app.engine, app.clock, self.boot, beats)

@@ -3,7 +3,7 @@
 from fastapi import FastAPI, Request, Response
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
 
-from beforehand.web.postroom import api, desk, page
+from beforehand.web.postroom import api, desk, hooks, page
 from beforehand.web.postroom.callbacks import Teller
 from beforehand.web.postroom.carrier import Carrier
 from beforehand.web.postroom.errors import TwilioError, not_found
@@ -25,6 +25,7 @@ def create_app(house: House, carrier: Carrier, teller: Teller, *, host: str = "1
 
     app.include_router(api.router(house, carrier))
     app.include_router(desk.router(house, carrier, teller))
+    app.include_router(hooks.router(house))
     app.include_router(page.router(house))
     app.mount("/post-room/static", page.static_files())
 

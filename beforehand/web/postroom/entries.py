@@ -1,4 +1,4 @@
-"""What the post room keeps: one :class:`Entry` for every SMS, call and e-mail it took, and for every reply."""
+"""What the post room keeps: one :class:`Entry` for every SMS, call, e-mail and webhook it took, and every reply."""
 
 import secrets
 import unicodedata
@@ -6,9 +6,19 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Self
 
 from models.vocabulary import Channel
+
+
+class Other(StrEnum):
+    """What the post room takes beside messages to customers."""
+
+    WEBHOOK = "webhook"
+
+
+WEBHOOK = Other.WEBHOOK
 
 FINAL = frozenset(
     {"delivered", "undelivered", "failed", "received", "completed", "busy", "no-answer", "canceled", "accepted"}
@@ -58,7 +68,7 @@ class Callback:
 
 @dataclass(frozen=True)
 class Entry:
-    """One SMS, call or e-mail. ``n`` counts up from 1 and is never used twice in one file.
+    """One SMS, call, e-mail or webhook. ``n`` counts up from 1 and is never used twice in one file.
 
     ``body`` is the text of an SMS, the plain part of an e-mail, the TwiML of a call; ``to`` the envelope's recipient.
     ``history`` are the statuses with their moments, ``options`` the other parameters of the request, ``notes`` what
@@ -66,7 +76,7 @@ class Entry:
     """
 
     n: int
-    kind: Channel
+    kind: Channel | Other
     direction: str
     sid: str
     to: str
@@ -120,7 +130,7 @@ class Entry:
     def from_json(cls, plain: Mapping[str, Any]) -> Self:
         """The entry that :meth:`as_json` wrote."""
         values = dict(plain)
-        values["kind"] = Channel(values["kind"])
+        values["kind"] = WEBHOOK if values["kind"] == WEBHOOK else Channel(values["kind"])
         values["at"] = datetime.fromisoformat(values["at"])
         values["history"] = tuple((status, datetime.fromisoformat(at)) for status, at in values["history"])
         values["callbacks"] = tuple(

@@ -1,11 +1,12 @@
 """What the page shows: which entries, and each one as its customer would see it."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from beforehand.web.postroom.entries import Entry
+from beforehand.web.postroom.entries import WEBHOOK, Entry
 from beforehand.web.postroom.ledger import Ledger
 from beforehand.web.postroom.twiml import Line, ScriptError, heard
 from messaging.segments import count
@@ -28,7 +29,7 @@ LANGUAGES = {
     "th": "ไทย · Thai",
     "zh": "中文 · Chinese",
 }
-CHANNELS = {"sms": "SMS", "voice": "Calls", "email": "E-mails"}
+CHANNELS = {"sms": "SMS", "voice": "Calls", "email": "E-mails", "webhook": "Webhooks"}
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,18 @@ def snippet(entry: Entry) -> str:
     """The first words, for the list."""
     if entry.kind == Channel.VOICE:
         return next((line.text for line in script(entry)[0] if line.text), "a call")[:120]
+    if entry.kind == WEBHOOK:
+        return _occasion(entry)[:120]
     return (entry.subject or entry.body)[:120]
+
+
+def _occasion(entry: Entry) -> str:
+    """What a webhook is about: rule and occasion, where its body says so."""
+    try:
+        data = json.loads(entry.body)["data"]
+        return f"{data['rule']} · {data['occasion']}"
+    except (ValueError, KeyError, TypeError):
+        return "a webhook"
 
 
 def script(entry: Entry) -> tuple[list[Line], str]:

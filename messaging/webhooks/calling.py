@@ -1,0 +1,111 @@
+"""Calls what is due: each endpoint on its own, a few at a time, so that a slow one holds up nobody."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import httpx
+from sqlalchemy import Engine
+
+from messaging.webhooks import queue
+from messaging.webhooks.body import body, headers, webhook_id
+from messaging.webhooks.queue import Called
+from messaging.webhooks.wire import Answer, Endpoint, post
+from models.database import reading, writing
+from models.vocabulary import WebhookState
+
+_log = logging.getLogger(__name__)
+
+Clock = Callable[[], datetime]
+
+AT_ONCE = 8
+"""Calls under way to one endpoint."""
+
+
+@dataclass(frozen=True)
+class Wires:
+    """Where webhooks may go: the endpoints by name; ``trial``: nowhere at all. ``timeout`` in seconds, for one try."""
+
+    endpoints: Mapping[str, Endpoint]
+    trial: bool = False
+    timeout: float = 15
+    stopping: Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True)
+class WebhookReport:
+    """What one go did, in webhooks by the state they came to; ``planned`` are tried again later."""
+
+    states: Mapping[WebhookState, int] = field(default_factory=dict)
+
+    @property
+    def tried(self) -> int:
+        """How many were tried, or withheld."""
+        return sum(self.states.values())
+
+
+def call_due(engine: Engine, clock: Clock, wires: Wires, *, limit: int = 1000) -> WebhookReport:
+    """Call what is due now, at most ``limit`` an endpoint. Safe in any number of processes: the claim decides who may.
+
+    An endpoint that fails with a whole batch is left alone until the next go.
+    """
+    now = clock()
+    with reading(engine) as connection:
+        names = queue.waiting_endpoints(connection, now)
+    if not names:
+        return WebhookReport()
+    if wires.trial:
+        with writing(engine) as connection:
+            return WebhookReport({WebhookState.WITHHELD: queue.withhold_all(connection, now)})
+    counts: Counter[WebhookState] = Counter()
+    known = [wires.endpoints[name] for name in names if name in wires.endpoints]
+    if len(known) < len(names):
+        with writing(engine) as connection:
+            counts.update(queue.fail_unknown(connection, wires.endpoints, now, limit=limit))
+    with ThreadPoolExecutor(max(1, len(known)), thread_name_prefix="webhooks") as pool:
+        for states in pool.map(lambda endpoint: _drain(engine, clock, endpoint, wires, limit), known):
+            counts.update(states)
+    return WebhookReport(dict(counts))
+
+
+def _drain(engine: Engine, clock: Clock, endpoint: Endpoint, wires: Wires, limit: int) -> list[WebhookState]:
+    """Call one endpoint, batch after batch. Runs in a thread of its own, with an event loop of its own."""
+    states: list[WebhookState] = []
+    while len(states) < limit and not wires.stopping():
+        with writing(engine) as connection:
+            most = min(AT_ONCE, limit - len(states))
+            claimed = queue.claim(connection, endpoint.name, clock(), limit=most, lease_seconds=4 * wires.timeout)
+        if not claimed:
+            break
+        results = asyncio.run(_post_all(claimed, endpoint, clock, wires.timeout))
+        now = clock()
+        with writing(engine) as connection:
+            states += queue.record(connection, results, now)
+            asked = max((answer.retry_after or 0 for _, answer in results if not answer.taken), default=0)
+            if asked:
+                queue.rest(connection, endpoint.name, now + min(timedelta(seconds=asked), queue.LONGEST_RETRY_AFTER))
+        if asked or not any(answer.taken for _, answer in results):
+            break
+    return states
+
+
+async def _post_all(
+    claimed: Sequence[Called], endpoint: Endpoint, clock: Clock, timeout: float
+) -> list[tuple[Called, Answer]]:
+    async with httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=timeout) as client:
+        answers = await asyncio.gather(*(_post(client, called, endpoint, clock(), timeout) for called in claimed))
+    return list(zip(claimed, answers, strict=True))
+
+
+async def _post(client: httpx.AsyncClient, called: Called, endpoint: Endpoint, now: datetime, timeout: float) -> Answer:
+    try:
+        text = body(called.row)
+        signed = headers(endpoint.secret, webhook_id(called.row), text, now)
+        return await post(client, endpoint, text, signed, now, timeout=timeout)
+    except Exception as bug:  # one row must not hold up its batch, and its text may hold a customer's words
+        _log.error("webhook %s could not be sent: %s", called.row["id"], type(bug).__name__)
+        return Answer(type(bug).__name__[:40])
