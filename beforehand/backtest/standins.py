@@ -14,6 +14,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    FromClause,
     Index,
     MetaData,
     Select,
@@ -37,7 +38,7 @@ from models.database import reading
 from models.types import UTCDateTime
 from models.vocabulary import MatchState, MessageState
 
-NAMES = ("match", "message", "voucher", "task", "survey", "rule_pass", "rule_version")
+NAMES = ("match", "message", "voucher", "task", "webhook", "survey", "rule_pass", "rule_version")
 """What a pass, an advance and a dispatch write."""
 
 WRITES = (9, 18, 23)
@@ -68,12 +69,14 @@ STAND_INS = {name: _stand_in(TABLES[name]) for name in NAMES}
 match, message = STAND_INS["match"], STAND_INS["message"]
 
 
-def real(connection: Connection, name: str) -> Table:
+def real(connection: Connection, name: str) -> FromClause:
     """The real table, by its schema: a stand-in does not hide it."""
     metadata = _REAL[connection.dialect.name]
     schema = str(metadata.schema)
     known = metadata.tables.get(f"{schema}.{name}")
-    return TABLES[name].to_metadata(metadata, schema=schema) if known is None else known
+    if known is None:
+        known = TABLES[name].to_metadata(metadata, schema=schema)
+    return known.alias(f"real_{name}")
 
 
 @contextmanager

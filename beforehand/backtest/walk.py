@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, func, or_, select
 
 from beforehand.backtest.sending import send_due
 from beforehand.backtest.standins import feed, times_of_others
@@ -100,7 +100,7 @@ class Walk:
             self._others = [at for at in self._others if at > until or (before_me and at == until)]
             self.watch.written(number)
 
-    def _goes_first(self, rows: Table) -> ColumnElement[bool]:
+    def _goes_first(self, rows: FromClause) -> ColumnElement[bool]:
         terms = self.rule.terms
         same = and_(rows.c.priority == terms.priority, rows.c.rule_id < terms.rule_id)
         return or_(rows.c.priority > terms.priority, same)
