@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from messaging.rendering import Templates
-from rules.checks import place, sends, suspicions
+from rules.checks import sends, suspicions
 from rules.errors import Problem, RuleErrors
 from rules.loader import Rule, load_folder
 
@@ -27,8 +27,7 @@ def check(rules: Path, templates: Templates, facts: Path | None = None) -> tuple
 def template_problems(rule: Rule, templates: Templates) -> list[Problem]:
     """What is wrong with the templates that a rule names, each at the step that names it."""
     found: list[Problem] = []
-    for step, voucher in sends(rule.terms.steps):
-        line, column = max(place(rule.text, f"{verb}: {step.template}") for verb in ("send", "call", "survey"))
+    for step, voucher, (line, column) in sends(rule.terms.steps, rule.root.get("then")):
         wrong = templates.problems(step.template, step.by, subject=rule.terms.subject, voucher=voucher)
         found += [Problem(rule.path, line, column, f"template '{step.template}': {problem}") for problem in wrong]
     return found

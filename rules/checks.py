@@ -1,111 +1,129 @@
 """What is suspicious in a rule that loads: conditions that can never hold, or that always do. Warnings, not errors."""
 
 from collections.abc import Iterator
-from typing import Any
 
-from models.terms import Money, Send, Step, VoucherStep
-from rules.conditions import Compare, Condition, Group, Related
+from models.terms import Send, Step, VoucherStep
+from rules.atoms import Ways
+from rules.conditions import NOWHERE, Compare, Condition, Group, Related
+from rules.constraints import Clash, impossible, product, ways
 from rules.errors import Problem
-from rules.facts import Kind
 from rules.loader import Rule
-
-LOW, HIGH = ("at_least", "more_than"), ("at_most", "less_than")
+from rules.reader import Node, Place
 
 
 def suspicions(rule: Rule) -> list[Problem]:
-    """Warnings about conditions of a rule that are impossible or always true, at the condition's line."""
+    """Warnings about conditions of a rule that are impossible or always true, each at its place in the file."""
     found: list[Problem] = []
-    for name, condition in [*rule.conditions.items(), *rule.exceptions.items()]:
-        line, column = place(rule.text, f"{name}:")
-        for said in _of(condition):
-            found.append(Problem(rule.path, line, column, f"{name}: {said}", warning=True))
-    return found
+    for name, condition in {**rule.conditions, **rule.exceptions}.items():
+        found += [warning(rule, at, f"{name}: {said}") for at, said in _odd(condition, name)]
+    return found or list(_together(rule))
 
 
-def place(text: str, part: str) -> tuple[int, int]:
-    """Line and column (from 1) at which ``part`` first stands in ``text``; 1, 1 where it does not."""
-    for number, line in enumerate(text.splitlines(), start=1):
-        if part in line:
-            return number, line.index(part) + 1
-    return 1, 1
+def warning(rule: Rule, at: Place, said: str) -> Problem:
+    """A warning at a place of a rule's file."""
+    return Problem(rule.path, *at, said, warning=True)
 
 
-def sends(steps: tuple[Step, ...]) -> Iterator[tuple[Send, bool]]:
-    """All sending steps, those of ``else`` included, each with whether a voucher step comes before it."""
+def error(rule: Rule, at: Place, said: str, expected: str = "") -> Problem:
+    """An error at a place of a rule's file."""
+    return Problem(rule.path, *at, said, expected)
+
+
+def _odd(test: Condition, name: str) -> Iterator[tuple[Place, str]]:
+    """What is odd in a condition: all of it, else its parts."""
+    clash = impossible(ways(test, name))
+    if clash is not None:
+        yield clash.at, f"this can never hold: {clash.said}"
+        return
+    if impossible(ways(test, name, holds=False)) is not None:
+        yield _place(test), "this always holds, whatever the data say"
+        return
+    if isinstance(test, Compare):
+        yield from _spent(test)
+    for part in _parts(test):
+        yield from _odd(part, name)
+
+
+def _parts(test: Condition) -> Iterator[Condition]:
+    """What a condition is made of; an empty group says nothing, on purpose."""
+    parts: list[Condition | None] = []
+    if isinstance(test, Group):
+        parts = [*test.members]
+    elif isinstance(test, Related):
+        parts = [test.where, test.holds]
+    yield from (part for part in parts if part is not None and not (isinstance(part, Group) and not part.members))
+
+
+def _spent(test: Compare) -> Iterator[tuple[Place, str]]:
+    """A word that is none of all that it can be."""
+    fact = test.path.fact
+    if fact is not None and fact.values and test.operator == "not_in" and set(fact.values) <= set(test.value):
+        yield test.at, f"'{test.path.text}' is nothing else, so this holds only where it is missing"
+
+
+def _place(test: Condition) -> Place:
+    if isinstance(test, Group):
+        return next((_place(member) for member in test.members), NOWHERE)
+    return test.at
+
+
+def _together(rule: Rule) -> Iterator[Problem]:
+    """Named conditions that exclude one another: all must hold, and no exception."""
+    wanted = [ways(condition, name) for name, condition in rule.conditions.items()]
+    clash = impossible(product(wanted))
+    if clash is not None:
+        yield warning(rule, clash.at, f"{_named(clash)} can never hold together: {clash.said}")
+        return
+    for name, exception in rule.exceptions.items():
+        clash = impossible(product([*wanted, ways(exception, name, holds=False)]))
+        if clash is not None:
+            at = rule.root.get("unless")
+            place = at.keys[name].place if at is not None and name in at.keys else clash.at
+            yield warning(rule, place, f"{name}: this holds for all that the rule finds, so it never sends")
+
+
+def _named(clash: Clash) -> str:
+    return " and ".join(clash.names) or "the conditions"
+
+
+def disjoint(one: Rule, other: Rule) -> bool:
+    """Whether two rules about the same kind of subject can never find the same one at the same moment."""
+    return impossible(product([*_finds(one), *_finds(other)])) is not None
+
+
+def implies(one: Rule, other: Rule) -> bool:
+    """Whether whatever one rule finds is surely found by the other too."""
+    found = _finds(one)
+    kept = [ways(condition, holds=False) for condition in other.conditions.values()]
+    stopped = [ways(condition) for condition in other.exceptions.values()]
+    return all(impossible(product([*found, missed])) is not None for missed in [*kept, *stopped])
+
+
+def _finds(rule: Rule) -> list[Ways]:
+    wanted = [ways(condition) for condition in rule.conditions.values()]
+    return [*wanted, *(ways(condition, holds=False) for condition in rule.exceptions.values())]
+
+
+def sends(steps: tuple[Step, ...], then: Node | None = None) -> Iterator[tuple[Send, bool, Place]]:
+    """All sending steps, those of ``else`` included: each with whether a voucher step comes before it, and its place.
+
+    ``then`` is the node of the steps.
+    """
     voucher = False
-    for step in steps:
+    nodes = then.value if then is not None and then.is_list else []
+    for number, step in enumerate(steps):
         voucher = voucher or isinstance(step, VoucherStep)
+        node = nodes[number] if number < len(nodes) else None
         while isinstance(step, Send):
-            yield step, voucher
+            yield step, voucher, _named_at(node)
             if step.otherwise is None:
                 break
-            step = step.otherwise
+            step, node = step.otherwise, node.get("else") if node else None
 
 
-def _of(condition: Condition, *, inside_all: bool = False) -> Iterator[str]:
-    if isinstance(condition, Group):
-        for member in condition.members:
-            yield from _of(member, inside_all=condition.how == "all")
-        if condition.how == "all" and not inside_all:
-            yield from _clash(_together(condition))
-    elif isinstance(condition, Related):
-        for part in (condition.where, condition.holds):
-            if part is not None:
-                yield from _of(part)
-        yield from _bounds(dict(condition.bounds), condition.path.text)
-        if condition.aggregate == "count":
-            yield from _count(condition)
-
-
-def _together(group: Group) -> list[Compare]:
-    """All comparisons that must hold at once."""
-    found: list[Compare] = []
-    for member in group.members:
-        if isinstance(member, Compare):
-            found.append(member)
-        elif isinstance(member, Group) and member.how == "all":
-            found += _together(member)
-    return found
-
-
-def _count(test: Related) -> Iterator[str]:
-    for op, value in test.bounds:
-        if (op, value) == ("at_least", 0):
-            yield f"'{test.path.text}' always has a count of at least 0"
-        if op == "less_than" and not isinstance(value, list) and value <= 0:
-            yield f"'{test.path.text}' can never have a count of less than {value}"
-
-
-def _clash(tests: list[Compare]) -> Iterator[str]:
-    by_path: dict[str, dict[str, Any]] = {}
-    for test in tests:
-        seen = by_path.setdefault(test.path.text, {})
-        if test.operator == "is" and "is" in seen and seen["is"] != test.value:
-            yield f"'{test.path.text}' cannot be two things at once"
-        seen[test.operator] = test.value
-        sized = test.path.fact is not None and test.path.fact.kind in (Kind.NUMBER, Kind.MONEY)
-        if sized and test.operator == "between" and _size(test.value[0]) > _size(test.value[1]):
-            yield f"'{test.path.text}' can never lie between {test.value[0]} and {test.value[1]}"
-    for path, seen in by_path.items():
-        if "missing" in seen and len(seen) > 1:
-            yield f"'{path}' cannot be missing and be compared"
-        yield from _bounds(seen, path)
-
-
-def _bounds(seen: dict[str, Any], path: str) -> Iterator[str]:
-    for low in LOW:
-        for high in HIGH:
-            if low in seen and high in seen and not isinstance(seen[low], list):
-                bottom, top = _size(seen[low]), _size(seen[high])
-                if bottom > top or (bottom == top and (low, high) != ("at_least", "at_most")):
-                    yield f"'{path}' can never be {_words(low)} {seen[low]} and {_words(high)} {seen[high]}"
-
-
-def _size(value: Any) -> float:
-    if isinstance(value, Money):
-        return value.minor
-    return float(value) if isinstance(value, int | float) else 0.0
-
-
-def _words(op: str) -> str:
-    return op.replace("_", " ")
+def _named_at(node: Node | None) -> Place:
+    """Where a step names its template."""
+    for verb in ("send", "call", "survey"):
+        if node is not None and (named := node.get(verb)) is not None:
+            return named.place
+    return node.place if node is not None else NOWHERE
