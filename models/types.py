@@ -94,27 +94,45 @@ def _local_day_pg(element: FunctionElement[date], compiler: SQLCompiler, **kw: A
 @compiles(day_start, "postgresql")
 def _day_start_pg(element: FunctionElement[datetime], compiler: SQLCompiler, **kw: Any) -> str:
     day, zone = (compiler.process(clause, **kw) for clause in element.clauses)
-    return f"(CAST(({day}) AS TIMESTAMP) AT TIME ZONE ({zone}))"
+    begins = f"(CAST(({day}) AS TIMESTAMP) AT TIME ZONE ({zone}))"
+    # of two midnights (Havana in November) PostgreSQL takes the second
+    earlier = f"({begins} - interval '1 hour')"
+    return f"(CASE WHEN CAST({earlier} AT TIME ZONE ({zone}) AS DATE) = ({day}) THEN {earlier} ELSE {begins} END)"
+
+
+@lru_cache(maxsize=1024)
+def _zone(name: str) -> ZoneInfo | None:
+    # SQLite puts a constant of a rule (``time_zone: Nowhere``) in the column's place: that must not stop the statement.
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return None
 
 
 @lru_cache(maxsize=65_536)
-def _day_of_quarter(quarter: int, zone: str) -> str:
+def _day_of_quarter(quarter: int, name: str) -> str | None:
     # Every UTC offset in use since 1972 is a multiple of 15 minutes, so a quarter of an hour lies in one day.
-    return datetime.fromtimestamp(quarter * 900, ZoneInfo(zone)).date().isoformat()
+    zone = _zone(name)
+    return datetime.fromtimestamp(quarter * 900, zone).date().isoformat() if zone else None
 
 
 def day_of_micros(micros: int | None, zone: str | None) -> str | None:
-    """``local_day`` for SQLite: microseconds and zone to ``YYYY-MM-DD``; None in, None out."""
+    """``local_day`` for SQLite: microseconds and zone to ``YYYY-MM-DD``; None in, or a zone there is not: None out."""
     if micros is None or zone is None:
         return None
-    if micros < 63_072_000_000_000:  # before 1972 offsets had odd seconds
-        return from_micros(micros).astimezone(ZoneInfo(zone)).date().isoformat()
-    return _day_of_quarter(micros // 900_000_000, zone)
+    try:
+        if micros >= 63_072_000_000_000:
+            return _day_of_quarter(micros // 900_000_000, zone)
+        known = _zone(zone)  # before 1972 offsets had odd seconds
+        return from_micros(micros).astimezone(known).date().isoformat() if known else None
+    except (OverflowError, ValueError):  # 9999-12-31, "for ever", where the next year has begun
+        return "9999-12-31" if micros > 0 else "0001-01-01"
 
 
 @lru_cache(maxsize=65_536)
 def start_of_day_micros(day: str | None, zone: str | None) -> int | None:
-    """``day_start`` for SQLite: ``YYYY-MM-DD`` and zone to microseconds; None in, None out."""
-    if day is None or zone is None:
+    """``day_start`` for SQLite: ``YYYY-MM-DD`` and zone to microseconds; None in, or a zone there is not: None out."""
+    known = _zone(zone) if zone is not None else None
+    if day is None or known is None:
         return None
-    return to_micros(datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(zone)))
+    return to_micros(datetime.fromisoformat(day).replace(tzinfo=known))

@@ -4,6 +4,7 @@ Refused, before anything is built of it: files over 256 kB, files that are no te
 values, anchors and aliases unless asked for (YAML bombs). Refused too: duplicate keys, tags, several documents.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ MAX_DEPTH = 40
 SLOWLY = 16 * 1024
 """Up to this many characters the slow parser, which says more, has the last word on a file that is no YAML."""
 
+NOT_TEXT = re.compile("[\0\ud800-\udfff]")
+"""What no database takes for a text: the NUL letter, and halves of letters; an escape in quotes can name them."""
 CORE_TAG = "tag:yaml.org,2002:"
 TOO_BIG = f"the file is over {MAX_BYTES // 1024} kB; a file of ours is a page or two"
 
@@ -134,11 +137,19 @@ class _Tree:
     def _value(self, event: Any, line: int, column: int, depth: int) -> Node:
         if isinstance(event, ScalarEvent):
             plain = not event.style
-            return Node(self.scalar(event.value, plain), line, column, plain)
+            return Node(self.scalar(self._text(event), plain), line, column, plain)
         if isinstance(event, SequenceStartEvent):
             return Node([self._node(member, depth + 1) for member in self._members()], line, column)
         assert isinstance(event, MappingStartEvent)
         return self._mapping(line, column, depth)
+
+    def _text(self, event: ScalarEvent) -> str:
+        text = str(event.value)
+        if not NOT_TEXT.search(text):
+            return text
+        at = Node(None, event.start_mark.line + 1, event.start_mark.column + 1)
+        self.complaints.add(at, "this holds a character that no text can hold (\\0 or \\ud800 to \\udfff)")
+        return "?"
 
     def _members(self) -> Iterator[Any]:
         for event in self.events:
@@ -176,7 +187,7 @@ class _Tree:
     def _key(self, event: Any, depth: int) -> Node:
         line, column = event.start_mark.line + 1, event.start_mark.column + 1
         if isinstance(event, ScalarEvent):
-            return Node(event.value, line, column, plain=True)
+            return Node(self._text(event), line, column, plain=True)
         self._node(event, depth + 1)  # read past it
         self.complaints.add(Node(None, line, column), "a key is one word, not a list or a mapping")
         return Node("?", line, column, plain=True)

@@ -2,18 +2,18 @@
 
 import operator
 from collections.abc import Callable
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from dateutil.relativedelta import relativedelta
-from sqlalchemy import ColumnElement, Date, and_, case, literal, not_, or_
+from sqlalchemy import JSON, BigInteger, Boolean, ColumnElement, Date, and_, bindparam, case, literal, not_, or_
 
 from models.terms import Money
 from models.types import day_start, local_day
 from rules.conditions import Compare, ListFile, Path
 from rules.facts import Fact, Kind
 from rules.scope import Scope, both
-from rules.sql import among, day_plus, starts_with, text_position, weekday_before
+from rules.sql import among, among_numbers, day_plus, starts_with, text_position, weekday_before
 from rules.values import Moment
 
 Expr = ColumnElement[Any]
@@ -29,9 +29,11 @@ ORDERED: dict[str, Callable[[Any, Any], Any]] = {
 
 
 def compare(test: Compare, scope: Scope) -> ColumnElement[bool]:
-    """A :class:`Compare` as SQL in ``scope``."""
+    """A :class:`Compare` as SQL in ``scope``; one that begins with ``this.`` stands in the rule's own subject."""
     assert test.path.fact is not None
     fact, path = test.path.fact, test.path
+    if test.path.from_this and scope.this is not None:
+        scope = scope.this
     column = scope.fact(path, fact)
     happened = scope.happened(path, fact)
     if test.operator == "missing":
@@ -41,7 +43,10 @@ def compare(test: Compare, scope: Scope) -> ColumnElement[bool]:
     if fact.kind is Kind.MOMENT:
         return both(_moment(column, test.operator, test.value, scope), happened)
     if fact.kind is Kind.DAY:
-        return both(_day(column, test.operator, test.value, scope, indexed=not fact.day_of), happened)
+        holds = _day(column, test.operator, test.value, scope, indexed=not fact.day_of)
+        if happened is not None and test.operator in ("is_not", "not_in"):
+            return or_(holds, column.is_(None), not_(happened))
+        return both(holds, happened)
     if fact.kind is Kind.MONEY:
         return _money(column, scope.reach(path.relations).c.currency, test.operator, test.value, scope)
     return plain(column, test.operator, test.value, scope)
@@ -73,6 +78,7 @@ def plain(column: Expr, op: str, value: Any, scope: Scope | None = None) -> Colu
         if op == "is_not":
             return or_(column != value, column.is_(None), value.is_(None))
     equal: ColumnElement[bool] = column == value
+    value = fixed(value)
     match op:
         case "is":
             return equal
@@ -88,13 +94,20 @@ def plain(column: Expr, op: str, value: Any, scope: Scope | None = None) -> Colu
         case "starts_with":
             return starts_with(column, str(value))
         case "between":
-            return and_(column >= value[0], column <= value[1])
+            return and_(column >= fixed(value[0]), column <= fixed(value[1]))
     return ordered(column, op, value)
 
 
 def ordered(column: Expr, name: str, value: Any) -> ColumnElement[bool]:
+def fixed(value: Any) -> Any:
+    """A value as a bound one of a type that does not hang on the column: 3,000,000,000 does not fit each column's."""
+    if isinstance(value, bool):
+        return bindparam(None, value, type_=Boolean())  # a bare true or false would become part of the text
+    return literal(value, BigInteger()) if isinstance(value, int) else value
+
+
     """The four orderings of numbers."""
-    test: ColumnElement[bool] = ORDERED[name](column, value)
+    test: ColumnElement[bool] = ORDERED[name](column, fixed(value))
     return test
 
 
@@ -103,7 +116,7 @@ def _among(column: Expr, value: Any) -> ColumnElement[bool]:
         return among(column, value.values)
     if all(isinstance(member, str) for member in value):
         return among(column, value)
-    return column.in_(value)
+    return among_numbers(column, bindparam(None, value, type_=JSON()))
 
 
 def _money(column: Expr, currency: Expr, op: str, value: Any, scope: Scope) -> ColumnElement[bool]:
@@ -173,7 +186,7 @@ def _moment(column: Expr, op: str, value: Any, scope: Scope) -> ColumnElement[bo
     if _is_day(value):
         if isinstance(value, Path):
             return _days(local_day(column, scope.zone()), op, day_of(value, scope))
-        return and_(_whole_day(column, op, day_of(value, scope), scope), *_coarse(column, op, value, scope))
+        return and_(_whole_day(column, op, value, scope), *_coarse(column, op, value, scope))
     at = instant(value, scope) if isinstance(value, Moment) else None
     there = scope.clock.at(at) if at is not None else other(value, scope)[0]
     match op:
@@ -188,13 +201,21 @@ def _moment(column: Expr, op: str, value: Any, scope: Scope) -> ColumnElement[bo
 
 def _not_after(column: Expr, value: Any, scope: Scope) -> ColumnElement[bool]:
     if _is_day(value):
-        return column < day_start(day_plus(day_of(value, scope), 1), scope.zone())
+        return column < _ends(day_of(value, scope), value, scope)
     at = instant(value, scope) if isinstance(value, Moment) else None
     return column <= (scope.clock.at(at) if at is not None else other(value, scope)[0])
 
 
-def _whole_day(column: Expr, op: str, day: Expr, scope: Scope) -> ColumnElement[bool]:
-    begins, ends = day_start(day, scope.zone()), day_start(day_plus(day, 1), scope.zone())
+def _ends(day: Expr, value: Any, scope: Scope) -> Expr:
+    """The first moment after a day; the last day of the calendar has none on SQLite."""
+    if isinstance(value, Moment) and value.on == date.max:
+        return scope.clock.at(datetime.max.replace(tzinfo=UTC))
+    return day_start(day_plus(day, 1), scope.zone())
+
+
+def _whole_day(column: Expr, op: str, value: Moment, scope: Scope) -> ColumnElement[bool]:
+    day = day_of(value, scope)
+    begins, ends = day_start(day, scope.zone()), _ends(day, value, scope)
     match op:
         case "before":
             return column < begins

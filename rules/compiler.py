@@ -6,6 +6,7 @@ Where nothing of the customer but the key is asked, the customer table itself is
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import (
@@ -72,12 +73,13 @@ class Compiler:
 
     def _related(self, test: Related, *, required: bool, facts: bool) -> ColumnElement[bool]:
         derived = _Derived(test, self.scope, told=self.told).build().subquery()
+        if test.path.from_this and self.scope.this is not None:
+            asked = replace(test, path=replace(test.path, from_this=False))
+            return Compiler(self.scope.this, told=self.told).condition(asked)
         first = next(i for i, relation in enumerate(test.path.relations) if relation.many)
-        start = self.scope if not test.path.from_this or self.scope.this is None else self.scope.this
-        if _uses_this(test) and self.scope.this is None:
-            key: ColumnElement[Any] | None = None
-        else:
-            key = start.anchor(test.path.relations[:first], test.path.relations[first])
+        key: ColumnElement[Any] | None = None
+        if not _uses_this(test) or self.scope.this is not None:
+            key = self.scope.anchor(test.path.relations[:first], test.path.relations[first])
         # With plain conditions of its own the subject leads, and SQLite must not start from the derived table.
         must = required and _needs_rows(test) and not self.scope.narrowing
         self.scope.attached.append(Attached(derived, key, must))
@@ -186,7 +188,7 @@ class _Derived:
         """What an explanation says of the rows beside the number found."""
         if not self.told:
             return []
-        columns = [func.count(self.scope.id).label("rows")]
+        columns: list[ColumnElement[Any]] = [func.count(self.scope.id).label("rows")]
         if self.test.path.subject.natural:
             natural = self.scope.table.c[self.test.path.subject.natural]
             columns += [func.min(natural).label("oldest"), func.max(natural).label("newest")]
@@ -292,7 +294,7 @@ class _Derived:
             select(key.label("key"), place.label("place"), case((holds, 1), else_=0).label("found"))
             .add_columns(natural.label("newest"))
             .select_from(self._source())
-            .where(*where, natural.is_not(None), key.is_not(None))
+            .where(*where, self._come(natural), key.is_not(None))
             .subquery()
         )
         last = select(ranked.c.key, case((ranked.c.found == 1, 1)).label("found"), ranked.c.newest)
@@ -304,6 +306,10 @@ class _Derived:
             return source
         back = self.this.anchor(self.before, self.link)
         return source.join(self.this.source(), (self.this.id if back is None else back) == self.linked)
+
+    def _come(self, natural: ColumnElement[Any]) -> ColumnElement[bool]:
+        """What is dated ahead is not the latest of what happened, unless ``within_next`` asks for just that."""
+        return natural.is_not(None) if self.test.within_next is not None else natural <= self.clock.moment
 
     def _bridged(self, source: FromClause) -> FromClause:
         """The tested rows with the tables that lie between them and the subject."""
@@ -328,16 +334,21 @@ def narrows(test: Condition) -> bool:
     return not test.path.fact.day_of and not isinstance(test.value, Path)
 
 
-def _uses_this(test: Condition | None) -> bool:
+def _uses_this(test: Related) -> bool:
+    """Whether a relation test's rows are compared with the rule's own subject."""
+    since = isinstance(test.since, Path) and test.since.from_this
+    return since or _names_this(test.where) or _names_this(test.holds)
+
+
+def _names_this(test: Condition | None) -> bool:
     if test is None:
         return False
     if isinstance(test, Group):
-        return any(_uses_this(member) for member in test.members)
+        return any(_names_this(member) for member in test.members)
     if isinstance(test, Compare):
         values = test.value if isinstance(test.value, list) else [test.value]
         return test.path.from_this or any(isinstance(value, Path) and value.from_this for value in values)
-    since = isinstance(test.since, Path) and test.since.from_this
-    return since or _uses_this(test.where) or _uses_this(test.holds)
+    return test.path.from_this or _uses_this(test)
 
 
 def _shown(column: ColumnElement[Any], kind: Kind) -> ColumnElement[Any]:

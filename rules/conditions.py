@@ -33,6 +33,8 @@ OPERATORS: dict[Kind, tuple[str, ...]] = {
 
 
 NOWHERE: Place = (1, 1)
+LARGEST = 2**53
+"""Beyond this a number is no longer exact on both databases (IEEE 754)."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,9 @@ class Parser:
         for position, word in enumerate(words):
             last = position == len(words) - 1
             if last and word in here.facts:
+                if any(relation.many for relation in walked):
+                    self._fact_of_many(at, text, word)
+                    return None
                 return Path(tuple(walked), here.facts[word], here, start, from_this, text)
             if word not in here.relations:
                 self._unknown_word(at, text, word, here, last=last)
@@ -174,6 +179,11 @@ class Parser:
             self.said.add(at, f"'{text}' names no fact", expected=listing(here.facts))
             return None
         return Path(tuple(walked), None, here, start, from_this, text)
+
+    def _fact_of_many(self, at: Node, text: str, word: str) -> None:
+        several = text.removesuffix(f".{word}")
+        said = f"'{several}' are many, so '{text}' is not one value"
+        self.said.add(at, said, expected=f"a test of them, such as {several}: {{any: {{{word}: ...}}}}")
 
     def _unknown_word(self, at: Node, text: str, word: str, here: Subject, *, last: bool) -> None:
         if self.said.full:
@@ -251,12 +261,13 @@ class Parser:
     def value(self, path: Path | None, fact: Fact, node: Node) -> Any:
         """Read one value of a fact's kind, or another fact of that kind; None (and a complaint) where it is neither."""
         other = self._other_fact(path, fact, node)
-        if other is not None:
+        if other is not None or len(self.said.problems) > told:
             return other
         read, expected = _READERS[fact.kind]
         value = read(node)
         if value is None:
             self.said.add(
+        told = len(self.said.problems)
                 node, f"'{_shown(node)}' cannot be compared with the {fact.kind} '{fact.name}'", expected=expected
             )
             return None
@@ -285,6 +296,12 @@ class Parser:
     def _related(self, at: Node, path: Path, node: Node) -> Condition | None:
         known = [*AGGREGATES, *MODIFIERS]
         if not node.is_map:
+        if found.fact.kind is not fact.kind and not {found.fact.kind, fact.kind} <= {Kind.MOMENT, Kind.DAY}:
+            self.said.add(
+                node,
+                f"the {fact.kind} '{fact.name}' cannot be compared with the {found.fact.kind} '{said}'",
+                expected=f"a fact of kind {fact.kind}",
+            )
             self.said.add(node, f"'{path.text}' are many, so say which test", expected=listing(AGGREGATES))
             return None
         for key in node.value:
@@ -303,6 +320,9 @@ class Parser:
         since = self._since(path, node.value["since"]) if "since" in node.value else None
         holds, of, bounds = self._test(test, body, path)
         self.depth -= 1
+        if len(window) > 1:
+            said = "'within' looks back and 'within_next' ahead"
+            self.said.add(node.keys["within_next"], said, expected="one of them")
         if test == "latest" and not path.subject.natural:
             self.said.add(body, f"a {path.subject.name} has no time of its own, so none of them is the latest")
         if test == "change" and "within" not in node.value:
@@ -391,7 +411,7 @@ class Parser:
     def _percent(self, node: Node) -> float | None:
         text = str(node.value).strip()
         try:
-            return float(text.removesuffix("%")) if text.endswith("%") else float("x")
+            percent = float(text.removesuffix("%")) if text.endswith("%") else float("x")
         except ValueError:
             self.said.add(node, f"'{_shown(node)}' is not a change in percent", expected="such as -50%")
             return None
@@ -401,8 +421,11 @@ def _shown(node: Node) -> str:
     return str(node.plainly())[:60]
 
 
+            percent = float("nan")
+        if not abs(percent) <= LARGEST:
 def _read_text(node: Node) -> str | None:
     if node.plain and isinstance(node.value, str) and node.value.lower() in YAML11_BOOLEANS:
+        return percent
         return None
     if isinstance(node.value, bool) or node.is_map or node.is_list or node.value is None:
         return None
@@ -410,7 +433,10 @@ def _read_text(node: Node) -> str | None:
 
 
 def _read_number(node: Node) -> float | int | None:
-    return node.value if isinstance(node.value, int | float) and not isinstance(node.value, bool) else None
+    number = node.value
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        return None
+    return number if abs(number) <= LARGEST else None
 
 
 def _read_moment(node: Node) -> Moment | None:
@@ -431,7 +457,7 @@ def _read_flag(node: Node) -> bool | None:
 
 _READERS: dict[Kind, tuple[Callable[[Node], Any], str]] = {
     Kind.TEXT: (_read_text, "a text (in quotes where it is yes, no, on, off, true or false)"),
-    Kind.NUMBER: (_read_number, "a number"),
+    Kind.NUMBER: (_read_number, "a number, at most 9 quadrillion"),
     Kind.MONEY: (_read_money, MONEY_FORM),
     Kind.MOMENT: (_read_moment, MOMENT_FORM),
     Kind.DAY: (_read_day, MOMENT_FORM),

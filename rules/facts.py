@@ -73,7 +73,8 @@ def _facts(*facts: Fact) -> dict[str, Fact]:
         known[fact.name] = replace(fact, column=fact.column or fact.name)
         if fact.kind is Kind.MOMENT and fact.name.endswith("_at"):
             day = fact.name.removesuffix("_at") + "_on"
-            known[day] = Fact(day, Kind.DAY, f"the day of {fact.name} where the customer lives", day_of=fact.name)
+            said = f"the day of {fact.name} where the customer lives"
+            known[day] = Fact(day, Kind.DAY, said, day_of=fact.name, planned=fact.planned)
     return known
 
 

@@ -55,6 +55,13 @@ class among_texts(GenericFunction[bool]):
     inherit_cache = True
 
 
+class among_numbers(GenericFunction[bool]):
+    """``among_numbers(number, json_array)``: whether a number is one of a JSON array of numbers."""
+
+    type = Boolean()
+    inherit_cache = True
+
+
 def among(column: ColumnElement[Any], values: Sequence[str]) -> ColumnElement[bool]:
     """IN a list of any length as ONE bound value, so that the statement's shape does not grow with it."""
     return among_texts(column, bindparam(None, list(values), type_=JSON()))
@@ -121,6 +128,7 @@ def _position_pg(element: FunctionElement[Any], compiler: SQLCompiler, **kw: Any
     return f"strpos({', '.join(_parts(element, compiler, **kw))})"
 
 
+@compiles(among_numbers, "sqlite")
 @compiles(among_texts, "sqlite")
 def _among_sqlite(element: FunctionElement[Any], compiler: SQLCompiler, **kw: Any) -> str:
     column, array = _parts(element, compiler, **kw)
@@ -131,6 +139,13 @@ def _among_sqlite(element: FunctionElement[Any], compiler: SQLCompiler, **kw: An
 def _among_pg(element: FunctionElement[Any], compiler: SQLCompiler, **kw: Any) -> str:
     column, array = _parts(element, compiler, **kw)
     return f"({column} = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST({array} AS JSONB)))))"
+
+
+@compiles(among_numbers, "postgresql")
+def _among_numbers_pg(element: FunctionElement[Any], compiler: SQLCompiler, **kw: Any) -> str:
+    column, array = _parts(element, compiler, **kw)
+    each = f"CAST(jsonb_array_elements_text(CAST({array} AS JSONB)) AS NUMERIC)"
+    return f"({column} = ANY (ARRAY(SELECT {each})))"
 
 
 def starts_with(column: ColumnElement[Any], prefix: str) -> ColumnElement[bool]:

@@ -1,33 +1,52 @@
 """A tiny row-by-row reading of conditions, for tests only: slow, obvious, and written apart from the compiler."""
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from statistics import fmean
+from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from models.terms import Money
-from rules.conditions import Compare, Condition, Group, Path, Related
-from rules.facts import Kind
+from rules.conditions import Compare, Condition, Group, ListFile, Path, Related
+from rules.facts import Fact, Kind, Relation
 from rules.values import Moment
 
-KNOWN_FROM = {"score": "answered_at", "comment": "answered_at"}
-BORN = {"customer": "created_at", "order": "placed_at", "survey": "asked_at"}
+KNOWN_FROM = {"score": "answered_at", "comment": "answered_at", "satisfaction": "closed_at", "outcome": "ended_at"}
+BORN = {
+    **{"customer": "created_at", "order": "placed_at", "subscription": "started_at", "voucher": "issued_at"},
+    **{"call": "started_at", "ticket": "opened_at", "survey": "asked_at", "event": "happened_at"},
+    **{"issue": "declared_at", "exposure": "found_at", "message": "created_at"},
+}
+NUMERAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Row:
-    """One row, with the rows around it by relation name."""
+    """One row of a kind of subject."""
 
     subject: str
     values: dict[str, Any]
-    around: dict[str, list["Row"]] = field(default_factory=dict)
+
+
+@dataclass
+class World:
+    """All rows by kind of subject."""
+
+    rows: dict[str, list[Row]] = field(default_factory=dict)
+
+    def follow(self, row: Row, relation: Relation) -> list[Row]:
+        """The rows that a relation leads to."""
+        here = row.values[relation.here]
+        return [] if here is None else [r for r in self.rows[relation.target] if r.values[relation.there] == here]
 
 
 @dataclass
 class Reader:
     """Reads conditions as of ``now``; ``this`` is the rule's own subject."""
 
+    world: World
     now: datetime
     zone: str
     this: Row
@@ -44,31 +63,35 @@ class Reader:
         when = row.values.get(BORN.get(row.subject, ""))
         return when is None or when <= self.now
 
-    def walk(self, path: Path, row: Row) -> Row | None:
-        here: Row | None = self.this if path.from_this else row
-        for relation in path.relations:
-            here = next(iter(here.around.get(relation.name, [])), None) if here else None
-        return here
+    # -- facts -------------------------------------------------------------------------------------------
 
     def value(self, path: Path, row: Row) -> Any:
-        here = self.walk(path, row)
-        fact = path.fact
-        if here is None or fact is None:
+        """What a path leads to from a row (or from ``this``), as known now; None where it is missing."""
+        start = self.this if path.from_this else row
+        here: Row | None = start
+        for relation in path.relations:
+            here = next(iter(self.world.follow(here, relation)), None) if here else None
+        return None if here is None or path.fact is None else self.fact(path.fact, here, start)
+
+    def fact(self, fact: Fact, row: Row, start: Row) -> Any:
+        """A row's fact; the day of a moment is where the customer of ``start`` lives."""
+        known = row.values.get(KNOWN_FROM.get(fact.name, ""))
+        if known is not None and known > self.now:
             return None
-        if fact.name in KNOWN_FROM:
-            known = here.values.get(KNOWN_FROM[fact.name])
-            if known is not None and known > self.now:
-                return None
+        if fact.attribute:
+            return attribute((row.values[fact.column] or {}).get(fact.attribute), fact.kind)
+        found = row.values[fact.day_of or fact.column]
         if fact.kind is Kind.MONEY:
-            minor = here.values.get(fact.column)
-            return None if minor is None else Money(minor, here.values["currency"])
-        found = here.values.get(fact.day_of or fact.column)
+            return None if found is None else Money(found, row.values["currency"])
         if isinstance(found, datetime) and not fact.planned and found > self.now:
             return None
-        return self.local(found, here) if fact.day_of and found is not None else found
+        return self.local(found, start) if fact.day_of and found is not None else found
 
     def zone_of(self, row: Row) -> ZoneInfo:
-        owner = row if row.subject == "customer" else next(iter(row.around.get("customer", [])), None)
+        if row.subject == "line":
+            row = next(order for order in self.world.rows["order"] if order.values["id"] == row.values["order_id"])
+        of = row.values["id"] if row.subject == "customer" else row.values.get("customer_id")
+        owner = next((each for each in self.world.rows["customer"] if each.values["id"] == of), None)
         return ZoneInfo((owner.values.get("time_zone") if owner else None) or self.zone)
 
     def local(self, when: datetime, row: Row) -> date:
@@ -83,39 +106,10 @@ class Reader:
             return test.operator in ("is_not", "not_in")
         if test.path.fact.kind in (Kind.MOMENT, Kind.DAY):
             return self.times(value, test.operator, test.value, row)
-        return self.plain(value, test.operator, test.value)
+        wanted = self.value(test.value, row) if isinstance(test.value, Path) else test.value
+        return test.operator == "is_not" if wanted is None else plain(value, test.operator, wanted)
 
-    def plain(self, value: Any, op: str, wanted: Any) -> bool:
-        if isinstance(value, Money):
-            first = wanted[0] if isinstance(wanted, list) else wanted
-            if value.currency != first.currency:
-                return False
-            value = value.minor
-            wanted = [each.minor for each in wanted] if isinstance(wanted, list) else wanted.minor
-        match op:
-            case "is":
-                return bool(value == wanted)
-            case "is_not":
-                return bool(value != wanted)
-            case "in":
-                return value in wanted
-            case "not_in":
-                return value not in wanted
-            case "contains":
-                return wanted in value
-            case "starts_with":
-                return bool(value.startswith(wanted))
-            case "between":
-                return bool(wanted[0] <= value <= wanted[1])
-        return self.ordered(value, op, wanted)
-
-    def ordered(self, value: Any, op: str, wanted: Any) -> bool:
-        return {
-            "at_least": value >= wanted,
-            "at_most": value <= wanted,
-            "more_than": value > wanted,
-            "less_than": value < wanted,
-        }[op]
+    # -- times -------------------------------------------------------------------------------------------
 
     def times(self, value: Any, op: str, wanted: Any, row: Row) -> bool:
         if op in ("within", "within_next"):
@@ -131,7 +125,7 @@ class Reader:
             there = self.local(there, row)
         elif isinstance(value, datetime) and not isinstance(there, datetime):
             value = self.local(value, row)
-        return {
+        verdict: bool = {
             "before": value < there,
             "after": value > there,
             "since": value >= there,
@@ -139,14 +133,17 @@ class Reader:
             "is": value == there,
             "is_not": value != there,
         }[op]
+        return verdict
 
     def window(self, value: Any, op: str, lasts: Any, row: Row) -> bool:
         if isinstance(value, datetime):
-            return self.now - lasts < value <= self.now if op == "within" else self.now < value <= self.now + lasts
+            return bool(
+                self.now - lasts < value <= self.now if op == "within" else self.now < value <= self.now + lasts
+            )
         today = self.local(self.now, row)
         if op == "within":
-            return self.local(self.now - lasts, row) <= value <= today
-        return today <= value <= self.local(self.now + lasts, row)
+            return bool(self.local(self.now - lasts, row) <= value <= today)
+        return bool(today <= value <= self.local(self.now + lasts, row))
 
     def moment(self, wanted: Any, row: Row) -> Any:
         if isinstance(wanted, Path):
@@ -163,82 +160,155 @@ class Reader:
             return self.now + wanted.ahead
         return wanted.on or wanted.at
 
+    # -- relations ---------------------------------------------------------------------------------------
+
     def related(self, test: Related, row: Row) -> bool:
-        rows = [self.this if test.path.from_this else row]
-        for relation in test.path.relations:
-            rows = [found for here in rows for found in here.around.get(relation.name, [])]
-        rows = [found for found in rows if self.counts(test, found)]
-        values = [] if test.of is None else [v for found in rows if (v := self.of(test, found)) is not None]
+        rows = self.counted(test, row)
+        named = next((value.currency for value in flat(test.bounds) if isinstance(value, Money)), None)
+        values = [] if test.of is None else [v for found in rows if (v := self.of(test.of, found, named)) is not None]
         match test.aggregate:
             case "any":
                 return any(test.holds is None or self.holds(test.holds, found) for found in rows)
             case "none":
                 return not any(test.holds is None or self.holds(test.holds, found) for found in rows)
             case "count":
-                return self.bounds(len(rows), test)
+                return self.bounds(len(rows), test, row)
             case "sum":
-                return self.bounds(sum(values), test)
+                return self.bounds(sum(map(Fraction, values)), test, row)
             case "average":
-                return bool(values) and self.bounds(fmean(values), test)
+                return bool(values) and self.bounds(sum(map(Fraction, values)) / len(values), test, row)
             case "min" | "max":
                 chosen = (min if test.aggregate == "min" else max)(values, default=None)
-                return chosen is not None and self.bounds(chosen, test)
+                return chosen is not None and self.bounds(chosen, test, row)
             case "latest":
                 return self.latest(test, rows)
-        return self.change(test, rows)
+        return self.change(test, rows, row)
+
+    def counted(self, test: Related, row: Row) -> list[Row]:
+        """The rows that the test looks at. What hangs on a row that is not there yet is not there either."""
+        rows, several = [self.this if test.path.from_this else row], False
+        for place, relation in enumerate(test.path.relations):
+            rows = [found for here in rows for found in self.world.follow(here, relation)]
+            several = several or relation.many
+            if several and place < len(test.path.relations) - 1:
+                rows = [found for found in rows if self.born(found)]
+        # over "lines.product" two lines of one product are two of them
+        return [found for found in rows if self.counts(test, found, row)]
 
     def natural(self, test: Related, row: Row) -> Any:
         return row.values.get(test.path.subject.natural)
 
-    def counts(self, test: Related, row: Row) -> bool:
+    def counts(self, test: Related, row: Row, outer: Row) -> bool:
         natural = self.natural(test, row)
         if test.within is not None:
             lasts = test.within + test.within if test.aggregate == "change" else test.within
             if natural is None or not self.now - lasts < natural <= self.now:
                 return False
+        elif test.within_next is not None:
+            if natural is None or not self.now < natural <= self.now + test.within_next:
+                return False
         elif not self.born(row):
             return False
-        if test.since is not None and (natural is None or natural > self.now):
+        return self.after(test, natural, row, outer) and (test.where is None or self.holds(test.where, row))
+
+    def after(self, test: Related, natural: Any, row: Row, outer: Row) -> bool:
+        """Whether a row is dated since a moment; the rule's own row is not what came after it."""
+        if test.since is None:
+            return True
+        if natural is None or natural > self.now:
             return False
-        if test.since is not None and not self.times(natural, "since", test.since, row):
+        if isinstance(test.since, Path) and test.since.from_this and row is self.this:
             return False
-        return test.where is None or self.holds(test.where, row)
+        if isinstance(test.since, Path):
+            there = self.value(test.since, outer)
+            if isinstance(there, datetime) or there is None:
+                return there is not None and bool(natural >= there)
+            return bool(self.local(natural, row) >= there)
+        return self.times(natural, "since", test.since, row)
 
-    def of(self, test: Related, row: Row) -> Any:
-        assert test.of is not None
-        value = self.value(Path((), test.of, test.path.subject, test.path.subject), row)
-        return value.minor if isinstance(value, Money) else value
+    def of(self, fact: Fact, row: Row, currency: str | None = None) -> Any:
+        """A fact to be counted together; an amount of another currency than the bound's is none."""
+        value = self.fact(fact, row, row)
+        if isinstance(value, Money):
+            return value.minor if currency in (None, value.currency) else None
+        return value
 
-    def bounds(self, found: float, test: Related) -> bool:
-        def plainly(value: Any) -> Any:
-            return value.minor if isinstance(value, Money) else value
-
-        return all(
-            plainly(value[0]) <= found <= plainly(value[1])
-            if op == "between"
-            else (found == plainly(value)) is (op == "is")
-            if op in ("is", "is_not")
-            else self.ordered(found, op, plainly(value))
-            for op, value in test.bounds
-        )
+    def bounds(self, found: Any, test: Related, row: Row) -> bool:
+        if isinstance(found, date):
+            return all(self.times(found, op, value, row) for op, value in test.bounds)
+        return all(plain(found, op, minor(value)) for op, value in test.bounds)
 
     def latest(self, test: Related, rows: list[Row]) -> bool:
-        dated = [row for row in rows if self.natural(test, row) is not None]
+        """What is dated ahead has not happened, so it is not the latest (unless ``within_next`` asks for just that)."""
+        until = self.now if test.within_next is None else datetime.max.replace(tzinfo=UTC)
+        dated = [row for row in rows if (at := self.natural(test, row)) is not None and at <= until]
         if not dated:
             return False
         last = max(dated, key=lambda row: (self.natural(test, row), row.values["id"]))
         assert test.holds is not None
         return self.holds(test.holds, last)
 
-    def change(self, test: Related, rows: list[Row]) -> bool:
+    def change(self, test: Related, rows: list[Row], outer: Row) -> bool:
         assert test.within is not None
         border = self.now - test.within
-        measure = (lambda row: 1) if test.of is None else (lambda row: self.of(test, row) or 0)
-        recent = sum(measure(row) for row in rows if self.natural(test, row) > border)
-        before = sum(measure(row) for row in rows if self.natural(test, row) <= border)
-        return before > 0 and self.bounds((recent - before) * 100.0 / before, test)
+        of = test.of
+
+        def total(several: list[Row]) -> Fraction:
+            return sum((Fraction(1 if of is None else self.of(of, row) or 0) for row in several), Fraction(0))
+
+        recent = total([row for row in rows if self.natural(test, row) > border])
+        before = total([row for row in rows if self.natural(test, row) <= border])
+        return before > 0 and self.bounds((recent - before) * 100 / before, test, outer)
 
 
-def utc(text: str) -> datetime:
-    """An ISO moment in UTC."""
-    return datetime.fromisoformat(text).astimezone(UTC)
+def attribute(said: Any, kind: Kind) -> Any:
+    """A fact of one's own: what lies in the JSON, read as a kind; None where it is none."""
+    if said is None or isinstance(said, list | dict):
+        return None
+    text = str(said).lower() if isinstance(said, bool) else str(said)
+    match kind:
+        case Kind.NUMBER:
+            return float(text) if NUMERAL.fullmatch(text) else None
+        case Kind.FLAG:
+            yes, no = ("true", "yes", "y", "t", "1"), ("false", "no", "n", "f", "0")
+            return None if text.lower() not in yes + no else text.lower() in yes
+        case Kind.DAY:
+            try:
+                return date.fromisoformat(text) if re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII) else None
+            except ValueError:
+                return None
+    return text
+
+
+def flat(bounds: tuple[tuple[str, Any], ...]) -> list[Any]:
+    """The values of bounds, those of pairs too."""
+    return [each for _, value in bounds for each in (value if isinstance(value, list) else [value])]
+
+
+def minor(value: Any) -> Any:
+    """Amounts as minor units."""
+    if isinstance(value, list | tuple):
+        return [minor(each) for each in value]
+    return value.minor if isinstance(value, Money) else value
+
+
+def plain(value: Any, op: str, wanted: Any) -> bool:
+    """Texts, numbers, money and flags. Amounts of another currency are another matter: no test of them holds."""
+    if isinstance(value, Money):
+        several = wanted if isinstance(wanted, list) else [wanted]
+        return all(each.currency == value.currency for each in several) and plain(value.minor, op, minor(wanted))
+    wanted = wanted.values if isinstance(wanted, ListFile) else wanted
+    tests: dict[str, Callable[[], Any]] = {
+        "is": lambda: value == wanted,
+        "is_not": lambda: value != wanted,
+        "in": lambda: value in wanted,
+        "not_in": lambda: value not in wanted,
+        "contains": lambda: wanted in value,
+        "starts_with": lambda: value.startswith(wanted),
+        "between": lambda: wanted[0] <= value <= wanted[1],
+        "at_least": lambda: value >= wanted,
+        "at_most": lambda: value <= wanted,
+        "more_than": lambda: value > wanted,
+        "less_than": lambda: value < wanted,
+    }
+    return bool(tests[op]())
