@@ -66,7 +66,8 @@ def miss_text(miss: Miss, voice: Voice) -> str:
         said.append(f"{miss.wanting}{limit} would {'match' if miss.alone else 'do'}")
     if miss.comes is not None:
         what = "the rule matches" if miss.matches else "this no longer stands in the way"
-        said.append(f"from {voice.at(miss.comes)} {voice.zone} {what}, if nothing else changes")
+        comes = miss.comes if miss.comes.second == miss.comes.microsecond == 0 else miss.comes + timedelta(minutes=1)
+        said.append(f"from {voice.at(comes)} {voice.zone} {what}, if nothing else changes")
     return "; ".join(said)
 
 
@@ -200,7 +201,7 @@ def _wanting_rows(test: Related, verdict: Verdict, wanted: bool) -> str:
         more = (test.aggregate == "any") is wanted
         if more is bool(verdict.found):
             return ""
-        return f"one such {row}" if more else f"no such {row} any more"
+        return f"one such {row}" if more else f"without any such {row} it"
     if test.aggregate in ("min", "max"):
         return _wanting_one(test, wanted, row)
     if test.aggregate not in ("count", "sum"):

@@ -50,10 +50,9 @@ class Voice:
     zone: str
 
     def at(self, moment: datetime) -> str:
-        """A moment on the customer's own clock: ``Tue 10 Mar 2026 10:00``."""
+        """A moment on the customer's own clock, to the minute: ``Tue 10 Mar 2026 10:00``."""
         local = moment.astimezone(ZoneInfo(self.zone))
-        seconds = f"{local:%H:%M:%S}" if local.second else f"{local:%H:%M}"
-        return f"{day_text(local.date())} {seconds}"
+        return f"{day_text(local.date())} {local:%H:%M}"
 
 
 def day_text(day: date) -> str:
@@ -63,8 +62,11 @@ def day_text(day: date) -> str:
 
 def lasts_text(lasts: relativedelta) -> str:
     """A duration as it was meant: ``12 months``, ``1 day 6 hours``."""
-    units = ("years", "months", "days", "hours", "minutes", "seconds")
-    told = [(getattr(lasts, unit), unit) for unit in units if getattr(lasts, unit)]
+    months = 12 * lasts.years + lasts.months
+    years = months // 12 if months % 12 == 0 and months > 12 else 0
+    units = ("days", "hours", "minutes", "seconds")
+    told = [(years, "years"), (months - 12 * years, "months"), *((getattr(lasts, unit), unit) for unit in units)]
+    told = [(number, unit) for number, unit in told if number]
     return " ".join(some(int(number), unit[:-1]) for number, unit in told) or "no time"
 
 

@@ -29,6 +29,7 @@ from rules.verdicts import Told, Verdict, told
 
 SHOWN_MATCHES = 10
 SHOWN_MISSES = 3
+"""So many subjects that do not match are shown of a rule that was named; of each of all rules the nearest one."""
 WIDE = 500
 """So many of a customer's rows of one kind are looked at, the newest first; matches among the rest are found anyway."""
 LOOKS, FEW_LOOKS = 60, 12
@@ -171,9 +172,9 @@ def _rule(asked: _Question, rule: Rule, past: list[PastMatch]) -> RuleReport:
         except RuleErrors as wrong:
             problem = f"the rule cannot be run: {wrong.problems[0]}"
         notes += _gate_notes(asked, rule)
-    shown = [*holding[:SHOWN_MATCHES], *[v for v in verdicts if not v.holds][: 1 if holding else SHOWN_MISSES]]
+    shown = [*holding[:SHOWN_MATCHES], *[v for v in verdicts if not v.holds][: SHOWN_MISSES if asked.named and not holding else 1]]
     keys = _keys(asked, rule, [each.subject_id for each in shown])
-    made = [_subject(asked, rule, each, keys, first=place == 0) for place, each in enumerate(shown)]
+    made = [_subject(asked, rule, each, keys) for each in shown]
     steps = steps_of(asked.connection, asked.app, rule, asked.now, only, decided) if asked.pretend and decided else {}
     made = [
         replace(subject, decision=decided.get(subject.told.subject_id), steps=steps.get(subject.told.subject_id, ()))
@@ -231,10 +232,10 @@ def _keys(asked: _Question, rule: Rule, ids: Iterable[int]) -> dict[int, str]:
     return {row.id: row.external_id for row in found}
 
 
-def _subject(asked: _Question, rule: Rule, seen: Told, keys: dict[int, str], *, first: bool) -> SubjectReport:
+def _subject(asked: _Question, rule: Rule, seen: Told, keys: dict[int, str]) -> SubjectReport:
     voice = Voice(asked.now, seen.zone)
     look = _look(asked, rule, seen, LOOKS if asked.named else FEW_LOOKS)
-    tell = not seen.holds and seen.there and (first or asked.named)
+    tell = not seen.holds and seen.there
     return SubjectReport(
         kind=rule.subject.name,
         key=keys.get(seen.subject_id, str(seen.subject_id)),
