@@ -91,6 +91,11 @@ class Settings(BaseSettings):
         description="What rules that say no 'from' may act on when they go live: what began since this moment, "
         "such as 2026-03-01T00:00+01:00 (UTC without an offset); 'the beginning': all; empty: now",
     )
+    rates: Path | None = Field(
+        None,
+        description="A CSV file with rates between currencies (from,to,rate; one side is always BEFOREHAND_CURRENCY); "
+        "without it, a rule that compares money of several currencies is refused",
+    )
     webhooks: dict[str, str] = Field(
         default_factory=dict,
         description='Your own systems that webhook steps may call, by name, as JSON: {"crm": "https://..."}',

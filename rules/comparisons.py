@@ -11,6 +11,7 @@ from sqlalchemy import JSON, BigInteger, Boolean, ColumnElement, Date, and_, bin
 from models.terms import Money
 from models.types import day_start, local_day
 from rules.conditions import Compare, ListFile, Path
+from rules.exchange import converted
 from rules.facts import Fact, Kind
 from rules.scope import Scope, both
 from rules.sql import among, among_numbers, day_plus, starts_with, text_position, weekday_before
@@ -31,9 +32,9 @@ ORDERED: dict[str, Callable[[Any, Any], Any]] = {
 def compare(test: Compare, scope: Scope) -> ColumnElement[bool]:
     """A :class:`Compare` as SQL in ``scope``; one that begins with ``this.`` stands in the rule's own subject."""
     assert test.path.fact is not None
-    fact, path = test.path.fact, test.path
     if test.path.from_this and scope.this is not None:
         scope = scope.this
+    fact, path = test.path.fact, test.path
     column = scope.fact(path, fact)
     happened = scope.happened(path, fact)
     if test.operator == "missing":
@@ -77,8 +78,8 @@ def plain(column: Expr, op: str, value: Any, scope: Scope | None = None) -> Colu
         value = other(value, scope)[0]
         if op == "is_not":
             return or_(column != value, column.is_(None), value.is_(None))
-    equal: ColumnElement[bool] = column == value
     value = fixed(value)
+    equal: ColumnElement[bool] = column == value
     match op:
         case "is":
             return equal
@@ -98,7 +99,6 @@ def plain(column: Expr, op: str, value: Any, scope: Scope | None = None) -> Colu
     return ordered(column, op, value)
 
 
-def ordered(column: Expr, name: str, value: Any) -> ColumnElement[bool]:
 def fixed(value: Any) -> Any:
     """A value as a bound one of a type that does not hang on the column: 3,000,000,000 does not fit each column's."""
     if isinstance(value, bool):
@@ -106,6 +106,7 @@ def fixed(value: Any) -> Any:
     return literal(value, BigInteger()) if isinstance(value, int) else value
 
 
+def ordered(column: Expr, name: str, value: Any) -> ColumnElement[bool]:
     """The four orderings of numbers."""
     test: ColumnElement[bool] = ORDERED[name](column, fixed(value))
     return test
@@ -121,11 +122,29 @@ def _among(column: Expr, value: Any) -> ColumnElement[bool]:
 
 def _money(column: Expr, currency: Expr, op: str, value: Any, scope: Scope) -> ColumnElement[bool]:
     if isinstance(value, Path):
-        return plain(column, op, value, scope)
+        return _money_of_rows(column, currency, op, value, scope)
     amounts = value if isinstance(value, list) else [value]
     minor = [amount.minor for amount in amounts]
-    test = plain(column, op, minor if isinstance(value, list) else minor[0])
-    return and_(currency == amounts[0].currency, test)
+    if scope.clock.rates is not None:
+        same = converted(column, currency, scope.clock.rates, amounts[0].currency)
+        return plain(same, op, minor if isinstance(value, list) else minor[0])
+    test = and_(currency == amounts[0].currency, plain(column, op, minor if isinstance(value, list) else minor[0]))
+    return or_(test, column.is_(None)) if op in ("is_not", "not_in") else test
+
+
+def _money_of_rows(column: Expr, currency: Expr, op: str, value: Path, scope: Scope) -> ColumnElement[bool]:
+    """Money against another fact: as it stands where the currencies are the same, else both in the rates' base."""
+    rates = scope.clock.rates
+    there, _ = other(value, scope)
+    if rates is None:
+        return plain(column, op, value, scope)
+    seen = scope.this if value.from_this and scope.this is not None else scope
+    theirs = seen.reach(value.relations).c.currency
+    here = case((currency == theirs, column), else_=converted(column, currency, rates, rates.base))
+    there = case((currency == theirs, there), else_=converted(there, theirs, rates, rates.base))
+    if op == "is_not":
+        return or_(here != there, here.is_(None), there.is_(None))
+    return here == there if op == "is" else ordered(here, op, there)
 
 
 def money_currency(value: Any) -> str | None:

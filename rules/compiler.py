@@ -31,6 +31,7 @@ from models.terms import Money
 from models.types import Json
 from rules.comparisons import compare, money_currency, of_time, ordered, plain, window
 from rules.conditions import Compare, Condition, Group, Path, Related
+from rules.exchange import converted
 from rules.facts import Kind, Relation, Subject
 from rules.scope import Attached, Clock, Scope, both
 from rules.sql import json_record, moment_text
@@ -72,10 +73,10 @@ class Compiler:
         return negate(found) if group.how == "none" else found
 
     def _related(self, test: Related, *, required: bool, facts: bool) -> ColumnElement[bool]:
-        derived = _Derived(test, self.scope, told=self.told).build().subquery()
         if test.path.from_this and self.scope.this is not None:
             asked = replace(test, path=replace(test.path, from_this=False))
             return Compiler(self.scope.this, told=self.told).condition(asked)
+        derived = _Derived(test, self.scope, told=self.told).build().subquery()
         first = next(i for i, relation in enumerate(test.path.relations) if relation.many)
         key: ColumnElement[Any] | None = None
         if not _uses_this(test) or self.scope.this is not None:
@@ -263,11 +264,15 @@ class _Derived:
             column = case((happened, column))
         currency = next((found for _, value in test.bounds if (found := money_currency(value))), None)
         if currency is not None:
-            column = case((self.scope.table.c.currency == currency, column))
+            column = self._in_one_currency(column, currency)
         if test.aggregate == "average":
             return func.avg(cast(column, Numeric))
         totals: dict[str, Callable[[Any], ColumnElement[Any]]] = {"sum": func.sum, "min": func.min, "max": func.max}
         return totals[test.aggregate](column)
+
+    def _in_one_currency(self, column: ColumnElement[Any], currency: str) -> ColumnElement[Any]:
+        own, rates = self.scope.table.c.currency, self.clock.rates
+        return case((own == currency, column)) if rates is None else converted(column, own, rates, currency)
 
     def _change(self) -> ColumnElement[Any]:
         now, before = self._both_windows()
@@ -281,6 +286,8 @@ class _Derived:
         measured: ColumnElement[Any] = literal(1)
         if test.of is not None:
             measured = self.scope.fact(Path((), test.of, self.scope.subject, self.scope.subject), test.of)
+            if test.of.kind is Kind.MONEY and self.clock.rates is not None:
+                measured = self._in_one_currency(measured, self.clock.rates.base)
         now = func.sum(case((recent, measured), else_=0))
         return now, func.sum(case((recent, 0), else_=measured))
 
@@ -300,16 +307,16 @@ class _Derived:
         last = select(ranked.c.key, case((ranked.c.found == 1, 1)).label("found"), ranked.c.newest)
         return last.where(ranked.c.place == 1, *([] if self.told else [ranked.c.found == 1]))
 
+    def _come(self, natural: ColumnElement[Any]) -> ColumnElement[bool]:
+        """What is dated ahead is not the latest of what happened, unless ``within_next`` asks for just that."""
+        return natural.is_not(None) if self.test.within_next is not None else natural <= self.clock.moment
+
     def _source(self) -> Any:
         source = self._bridged(self.scope.source())
         if self.this is None:
             return source
         back = self.this.anchor(self.before, self.link)
         return source.join(self.this.source(), (self.this.id if back is None else back) == self.linked)
-
-    def _come(self, natural: ColumnElement[Any]) -> ColumnElement[bool]:
-        """What is dated ahead is not the latest of what happened, unless ``within_next`` asks for just that."""
-        return natural.is_not(None) if self.test.within_next is not None else natural <= self.clock.moment
 
     def _bridged(self, source: FromClause) -> FromClause:
         """The tested rows with the tables that lie between them and the subject."""

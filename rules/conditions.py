@@ -249,17 +249,25 @@ class Parser:
             self.said.add(node, "a list of values is due here", expected="[one, two] or a CSV file")
             return None
         values = [self.value(None, fact, member) for member in node.value]
-        return None if any(value is None for value in values) else values
+        return None if any(value is None for value in values) else self._of_one_currency(node, values)
+
+    def _of_one_currency(self, node: Node, values: list[Any]) -> list[Any]:
+        """The values; money of several currencies side by side is noted."""
+        named = sorted({value.currency for value in values if isinstance(value, Money)})
+        if len(named) > 1:
+            self.said.add(node, f"{' and '.join(named)} stand side by side", expected="amounts of one currency")
+        return values
 
     def _pair(self, path: Path | None, fact: Fact, node: Node) -> Any:
         if not node.is_list or len(node.value) != 2:
             self.said.add(node, "between takes two values", expected="[lowest, highest]")
             return None
         values = [self.value(path, fact, member) for member in node.value]
-        return None if any(value is None for value in values) else values
+        return None if any(value is None for value in values) else self._of_one_currency(node, values)
 
     def value(self, path: Path | None, fact: Fact, node: Node) -> Any:
         """Read one value of a fact's kind, or another fact of that kind; None (and a complaint) where it is neither."""
+        told = len(self.said.problems)
         other = self._other_fact(path, fact, node)
         if other is not None or len(self.said.problems) > told:
             return other
@@ -267,7 +275,6 @@ class Parser:
         value = read(node)
         if value is None:
             self.said.add(
-        told = len(self.said.problems)
                 node, f"'{_shown(node)}' cannot be compared with the {fact.kind} '{fact.name}'", expected=expected
             )
             return None
@@ -289,6 +296,12 @@ class Parser:
         found = self.path(node, said, start)
         if found is None or found.fact is None:
             return None
+        if found.fact.kind is not fact.kind and not {found.fact.kind, fact.kind} <= {Kind.MOMENT, Kind.DAY}:
+            self.said.add(
+                node,
+                f"the {fact.kind} '{fact.name}' cannot be compared with the {found.fact.kind} '{said}'",
+                expected=f"a fact of kind {fact.kind}",
+            )
         return replace(found, from_this=found.from_this or path.from_this)
 
     # -- relations -----------------------------------------------------------------------------------------
@@ -296,12 +309,6 @@ class Parser:
     def _related(self, at: Node, path: Path, node: Node) -> Condition | None:
         known = [*AGGREGATES, *MODIFIERS]
         if not node.is_map:
-        if found.fact.kind is not fact.kind and not {found.fact.kind, fact.kind} <= {Kind.MOMENT, Kind.DAY}:
-            self.said.add(
-                node,
-                f"the {fact.kind} '{fact.name}' cannot be compared with the {found.fact.kind} '{said}'",
-                expected=f"a fact of kind {fact.kind}",
-            )
             self.said.add(node, f"'{path.text}' are many, so say which test", expected=listing(AGGREGATES))
             return None
         for key in node.value:
@@ -313,6 +320,9 @@ class Parser:
             return None
         test, body = tests[0], node.value[tests[0]]
         window = {word: self._lasts(node.value[word]) for word in ("within", "within_next") if word in node.value}
+        if len(window) > 1:
+            said = "'within' looks back and 'within_next' ahead"
+            self.said.add(node.keys["within_next"], said, expected="one of them")
         if window and not path.subject.natural:
             self.said.add(node, f"a {path.subject.name} has no time of its own, so 'within' has nothing to count on")
         self.depth += 1
@@ -320,9 +330,6 @@ class Parser:
         since = self._since(path, node.value["since"]) if "since" in node.value else None
         holds, of, bounds = self._test(test, body, path)
         self.depth -= 1
-        if len(window) > 1:
-            said = "'within' looks back and 'within_next' ahead"
-            self.said.add(node.keys["within_next"], said, expected="one of them")
         if test == "latest" and not path.subject.natural:
             self.said.add(body, f"a {path.subject.name} has no time of its own, so none of them is the latest")
         if test == "change" and "within" not in node.value:
@@ -393,6 +400,7 @@ class Parser:
             value = self._bound(operator, fact, node, percent=percent)
             if value is not None:
                 made.append((operator, value))
+        self._of_one_currency(body, [each for _, v in made for each in (v if isinstance(v, list) else [v])])
         if not made and not self.said.errors:
             self.said.add(body, "a bound is missing", expected=listing(known))
         return tuple(made)
@@ -413,19 +421,19 @@ class Parser:
         try:
             percent = float(text.removesuffix("%")) if text.endswith("%") else float("x")
         except ValueError:
+            percent = float("nan")
+        if not abs(percent) <= LARGEST:
             self.said.add(node, f"'{_shown(node)}' is not a change in percent", expected="such as -50%")
             return None
+        return percent
 
 
 def _shown(node: Node) -> str:
     return str(node.plainly())[:60]
 
 
-            percent = float("nan")
-        if not abs(percent) <= LARGEST:
 def _read_text(node: Node) -> str | None:
     if node.plain and isinstance(node.value, str) and node.value.lower() in YAML11_BOOLEANS:
-        return percent
         return None
     if isinstance(node.value, bool) or node.is_map or node.is_list or node.value is None:
         return None

@@ -15,6 +15,7 @@ from rules.attributes import with_attributes
 from rules.conditions import Group, Parser
 from rules.errors import Problem, RuleErrors, closest, listing
 from rules.facts import Subject, subjects
+from rules.rates import Rates
 from rules.reader import Complaints, Node, read, read_file
 from rules.rule_tests import RuleTest, read_tests
 from rules.schema import LIMIT_KEYS, PURPOSES, REQUIRED, RULE_KEYS, STATUSES, WHEN_KEYS
@@ -24,6 +25,7 @@ from rules.values import DURATION_FORM, FROM_FORM, WHEN_FORM, at_cron, duration,
 ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 PERCENT = re.compile(r"(\d+(?:\.\d+)?)%(?: of customers)?( also for service)?")
 ALSO = "also for service"
+UNPROVEN = "a live rule should have a test that sends and one that does not"
 TAKEN = ("dispatch", "ingest")
 AT_MOST = re.compile(r"(\d+) messages? per (hour|day|week|month)")
 
@@ -32,7 +34,8 @@ AT_MOST = re.compile(r"(\d+) messages? per (hour|day|week|month)")
 class Rule:
     """A loaded rule: its terms, its named conditions with every word looked up, and its text as in the file.
 
-    ``root`` is the file's tree, in which each word has its place.
+    ``root`` is the file's tree, in which each word has its place. ``rates``: by which money of several currencies is
+    compared; None: it is not.
     """
 
     terms: Terms
@@ -44,6 +47,7 @@ class Rule:
     parser: Parser
     tests: tuple[RuleTest, ...] = ()
     root: Node = field(default_factory=lambda: Node({}, 1, 1), repr=False)
+    rates: Rates | None = field(default=None, repr=False)
 
     @property
     def id(self) -> str:
@@ -359,8 +363,7 @@ class _Loader:
         if not terms.cron and not terms.events:
             self.said.add(root, "a live rule needs 'when'", expected=RULE_KEYS["when"])
         if all(test.sends for test in tests) or not any(test.sends for test in tests):
-            said = "a live rule should have a test that sends and one that does not"
-            self.said.add(root, said, warning=True)
+            self.said.add(root.get("status") or root, UNPROVEN, warning=True)
 
     def _list(self, name: str, fact: str) -> tuple[str, ...] | str:
         base = self.folder.resolve()

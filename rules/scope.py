@@ -23,6 +23,7 @@ from models.types import UTCDateTime, local_day
 from rules.attribute_sql import attribute
 from rules.conditions import Condition, Path
 from rules.facts import Fact, Kind, Relation, Subject
+from rules.rates import Rates
 
 KNOWN_FROM = {"score": "answered_at", "comment": "answered_at", "satisfaction": "closed_at", "outcome": "ended_at"}
 """Facts that nobody knew before a moment of the same row: as of an earlier moment they are missing."""
@@ -33,10 +34,11 @@ BORN = {"call": "started_at", "survey": "asked_at", "payment": ""}
 
 @dataclass(frozen=True)
 class Clock:
-    """The moment the question is asked, and the zone of customers whose own is not known."""
+    """The moment the question is asked, the zone of customers whose own is not known, rates between currencies."""
 
     now: datetime
     zone: str
+    rates: Rates | None = None
 
     @property
     def moment(self) -> ColumnElement[datetime]:

@@ -21,7 +21,7 @@ def telling(rule: Rule, step: WebhookStep, *, now: datetime, zone: str, ids: Sel
     Moments are ISO 8601 in UTC and missing before they come, days ISO dates. Money is ``{minor, currency}`` and a flag
     ``{flag}``, so that whoever writes them down knows what they are.
     """
-    scope = Scope(rule.subject, rule.parser.subjects, Clock(now, zone), only=ids)
+    scope = Scope(rule.subject, rule.parser.subjects, Clock(now, zone, rule.rates), only=ids)
     parts: list[ColumnElement[Any]] = []
     for name, text in step.facts:
         path = rule.parser.path(Node(text, 1, 1), text, rule.subject)

@@ -1,7 +1,7 @@
 """The rules in force: loaded as a whole or not at all, and looked at again when a file changes."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from models.terms import Terms
@@ -9,6 +9,9 @@ from rules.errors import RuleErrors
 from rules.loader import RuleSet, load_folder
 
 log = logging.getLogger("beforehand.rules")
+
+Vet = Callable[[RuleSet], RuleSet]
+"""What the house says to a loaded set: its rates come with it, and an unknown endpoint is refused (RuleErrors)."""
 
 Footprint = tuple[tuple[str, int, int], ...]
 
@@ -27,12 +30,15 @@ def footprint(folder: Path, facts: Path | None) -> Footprint:
 
 
 class RuleBook:
-    """The rules of ``folder`` in force in this process. Raises RuleErrors at the first load only."""
+    """The rules of ``folder`` in force in this process. Raises RuleErrors at the first load only.
 
-    def __init__(self, folder: Path, facts: Path | None = None) -> None:
-        self._folder, self._facts = folder, facts
+    ``vet`` has a look at each loaded set before it comes into force.
+    """
+
+    def __init__(self, folder: Path, facts: Path | None = None, *, vet: Vet = lambda loaded: loaded) -> None:
+        self._folder, self._facts, self._vet = folder, facts, vet
         self._seen = footprint(folder, facts)
-        self.rules: RuleSet = load_folder(folder, facts)
+        self.rules: RuleSet = vet(load_folder(folder, facts))
         self.problems: str = ""
 
     def terms(self) -> Mapping[str, Terms]:
@@ -49,7 +55,7 @@ class RuleBook:
             return False
         self._seen = now
         try:
-            loaded = load_folder(self._folder, self._facts)
+            loaded = self._vet(load_folder(self._folder, self._facts))
         except RuleErrors as wrong:
             self.problems = str(wrong)
             log.error("the rules were changed, but not rightly; the set from before stays in force:\n%s", wrong)

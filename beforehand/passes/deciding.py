@@ -21,7 +21,8 @@ from messaging.steps import first_speaking, leading_waits
 from messaging.vouchers import RandomBytes
 from models.database import reading, writing
 from models.vocabulary import RUNNING, RuleStatus
-from rules.evaluate import matching, refuse_mixed_currencies
+from rules.currencies import refuse_mixed_currencies
+from rules.evaluate import matching
 from rules.loader import Rule
 
 rule_pass = TABLES["rule_pass"]

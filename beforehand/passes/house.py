@@ -1,7 +1,8 @@
 """What the application hands to the decisions: the rules as they are now, the policy, the templates, the brand."""
 
+from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,8 +16,10 @@ from messaging.quiet import read_quiet_hours
 from messaging.rendering import Templates
 from models.delivery import RuleVersion
 from models.places import closest
+from rules.endpoints import unknown_endpoints
 from rules.errors import Problem, RuleErrors
 from rules.loader import Rule, RuleSet, load_folder, load_text, read_folder
+from rules.rates import Rates, load_rates
 
 rule_version = RuleVersion.__table__  # type: ignore[attr-defined]
 
@@ -38,7 +41,33 @@ def rules_of(app: App) -> RuleSet:
     if app.rules_in_force is not None:
         return app.rules_in_force()
     folder, facts = app.settings.rules, app.settings.facts
-    return _load(folder, facts, _signature(folder) + (_signature(facts) if facts else ()))
+    seen = _signature(folder) + (_signature(facts) if facts else ())
+    return _load(folder, facts, rates_of(app.settings), frozenset(app.settings.webhooks), seen)
+
+
+def rates_of(settings: Settings) -> Rates | None:
+    """The operator's rates between currencies, read again when their file has changed. Raises RuleErrors."""
+    path = settings.rates
+    return None if path is None else _rates(path, settings.currency, _signature(path))
+
+
+@lru_cache(maxsize=4)
+def _rates(path: Path, base: str, _as_of: tuple[tuple[str, int, int], ...]) -> Rates:
+    return load_rates(path, base)
+
+
+def vet(settings: Settings, loaded: RuleSet) -> RuleSet:
+    """A loaded set as this house runs it. Raises RuleErrors, as :func:`rates_of` and :func:`vetted` do."""
+    return vetted(loaded, rates_of(settings), frozenset(settings.webhooks))
+
+
+def vetted(loaded: RuleSet, rates: Rates | None, endpoints: Collection[str]) -> RuleSet:
+    """A loaded set with the house's rates. Raises RuleErrors where a rule calls an endpoint that no setting names."""
+    problems = [problem for rule in loaded.rules.values() for problem in unknown_endpoints(rule, endpoints)]
+    if problems:
+        raise RuleErrors(problems)
+    rules = {key: replace(rule, rates=rates) for key, rule in loaded.rules.items()} if rates else loaded.rules
+    return replace(loaded, rules=rules)
 
 
 def rule_of(app: App, rule_id: str) -> Rule:
@@ -58,14 +87,29 @@ def rule_alone(app: App, rule_id: str) -> tuple[Rule, tuple[Problem, ...]]:
     try:
         return rule_of(app, rule_id), ()
     except RuleErrors:
-        rules, problems = read_folder(app.settings.rules, app.settings.facts)
-        wrong = [problem for problem in problems if not problem.warning]
+        rules, wrong = read_each(app, app.settings.rules, app.settings.facts)
         own = [problem for problem in wrong if Path(problem.path).stem == rule_id]
         if own:
             raise RuleErrors(own) from None
         if rule_id not in rules:
             raise UnknownRule(rule_id, [*rules, *(Path(problem.path).stem for problem in wrong)]) from None
         return rules[rule_id], tuple(wrong)
+
+
+def read_each(app: App, folder: Path, facts: Path | None) -> tuple[dict[str, Rule], list[Problem]]:
+    """The rules of a folder that this house could run, each by itself, and what is wrong with the others.
+
+    Only to be looked at, as with :func:`rules.loader.read_folder`. Raises RuleErrors where there is nothing to read.
+    """
+    rules, problems = read_folder(folder, facts)
+    wrong = [problem for problem in problems if not problem.warning]
+    found = {}
+    for rule in rules.values():
+        unknown = unknown_endpoints(rule, app.settings.webhooks)
+        wrong += unknown
+        if not unknown:
+            found[rule.id] = replace(rule, rates=rates_of(app.settings))
+    return found, wrong
 
 
 def _signature(path: Path) -> tuple[tuple[str, int, int], ...]:
@@ -79,13 +123,19 @@ def _signature(path: Path) -> tuple[tuple[str, int, int], ...]:
 
 
 @lru_cache(maxsize=4)
-def _load(folder: Path, facts: Path | None, _as_of: tuple[tuple[str, int, int], ...]) -> RuleSet:
-    return load_folder(folder, facts)
+def _load(
+    folder: Path,
+    facts: Path | None,
+    rates: Rates | None,
+    endpoints: frozenset[str],
+    _as_of: tuple[tuple[str, int, int], ...],
+) -> RuleSet:
+    return vetted(load_folder(folder, facts), rates, endpoints)
 
 
 @lru_cache(maxsize=256)
-def _load_version(text: str, rule_id: str, lists: Path, facts: Path | None) -> Rule:
-    return load_text(text, rule_id, lists, facts, tests=False)
+def _load_version(text: str, rule_id: str, lists: Path, facts: Path | None, rates: Rates | None) -> Rule:
+    return replace(load_text(text, rule_id, lists, facts, tests=False), rates=rates)
 
 
 def version_of(app: App, connection: Connection, rule_id: str, version: str) -> Rule | None:
@@ -101,7 +151,7 @@ def version_of(app: App, connection: Connection, rule_id: str, version: str) -> 
     text = connection.execute(kept).scalar_one_or_none()
     folder = app.settings.rules
     lists = folder if folder.is_dir() else folder.parent
-    return None if text is None else _load_version(text, rule_id, lists, app.settings.facts)
+    return None if text is None else _load_version(text, rule_id, lists, app.settings.facts, rates_of(app.settings))
 
 
 @dataclass(frozen=True)

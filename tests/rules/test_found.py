@@ -5,7 +5,7 @@ from sqlalchemy import Engine
 
 from models.database import reading
 from rules.errors import RuleErrors
-from rules.evaluate import refuse_mixed_currencies
+from rules.currencies import refuse_mixed_currencies
 from rules.given import Given, frame
 from rules.reader import Complaints, read
 from tests.rules.build import NOW, matched, rule_of
