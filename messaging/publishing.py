@@ -107,7 +107,7 @@ def _hidden(environment: Environment, source: str) -> tuple[str, dict[str, tuple
     """Put a comment for each Jinja piece, or a plain word inside a tag: an HTML parser leaves both where they are."""
     shown = tail = ""
     pieces: dict[str, tuple[int, str]] = {}
-    for line, is_data, text in _pieces(environment, source):
+    for line, is_data, text in parts_of(environment, source):
         if is_data:
             shown, tail = shown + text, text if ">" in text or "<" in text else tail + text
             continue
@@ -117,7 +117,7 @@ def _hidden(environment: Environment, source: str) -> tuple[str, dict[str, tuple
     return shown, pieces
 
 
-def _pieces(environment: Environment, source: str) -> Iterator[tuple[int, bool, str]]:
+def parts_of(environment: Environment, source: str) -> Iterator[tuple[int, bool, str]]:
     """Cut a template into (line, is it text?, source); a whole ``{{ }}``, ``{% %}`` or ``{# #}`` is one piece."""
     piece = ""
     for line, kind, value in environment.lexer.tokeniter(source, None):

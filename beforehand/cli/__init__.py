@@ -5,7 +5,21 @@ Exit codes: 0 fine, 1 findings, 2 wrong use.
 
 import typer
 
-from beforehand.cli import demo, dispatch, ingest, issues, postroom, preview, rules, sample, testing
+from beforehand.cli import (
+    backtest,
+    check,
+    demo,
+    dispatch,
+    explain,
+    ingest,
+    issues,
+    plan,
+    postroom,
+    preview,
+    rules,
+    sample,
+    testing,
+)
 
 app = typer.Typer(
     name="beforehand",
@@ -16,7 +30,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("up")(demo.up)
-app.command("check")(rules.check)
+app.command("check")(check.check)
 app.command("test")(testing.run_tests)
 app.command("facts")(rules.facts)
 app.command("postroom")(postroom.postroom)
@@ -24,7 +38,10 @@ app.command("ingest")(ingest.ingest)
 app.command("issues")(issues.issues)
 app.command("sample")(sample.sample)
 app.command("preview")(preview.preview)
+app.command("plan")(plan.plan)
+app.command("explain")(explain.explain)
 app.command("run")(preview.run)
+app.command("backtest")(backtest.backtest)
 app.command("dispatch")(dispatch.dispatch)
 
 

@@ -1,6 +1,5 @@
-"""``beforehand check`` and ``beforehand facts``."""
+"""``beforehand facts``."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -8,52 +7,9 @@ import typer
 from beforehand.cli.common import FINDINGS, print_json, settings
 
 if TYPE_CHECKING:
-    from rules.errors import Problem
     from rules.facts import Subject
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-
-
-def check(
-    path: Annotated[Path | None, typer.Argument(help="A folder of rules, or one file; else BEFOREHAND_RULES.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Check the rule files and their templates, and say all that is wrong, each with file, line and column."""
-    from beforehand.checking import check as check_rules
-    from messaging.rendering import Templates
-
-    said = settings()
-    templates = Templates(said.templates, language=said.language, zone=said.time_zone)
-    count, problems = check_rules(path or said.rules, templates, said.facts)
-    errors = [problem for problem in problems if not problem.warning]
-    if as_json:
-        print_json({"rules": count, "errors": len(errors), "problems": [_as_dict(problem) for problem in problems]})
-    else:
-        for problem in problems:
-            typer.echo(str(problem))
-        typer.echo(_summary(count, len(errors), len(problems) - len(errors)))
-    raise typer.Exit(FINDINGS if errors else 0)
-
-
-def _summary(count: int, errors: int, warnings: int) -> str:
-    noticed = f", {warnings} warning{'s' if warnings != 1 else ''}" if warnings else ""
-    if errors:
-        return (
-            f"{errors} error{'s' if errors != 1 else ''}{noticed}: the rules are refused, those in force stay in force."
-        )
-    return f"{count} rule{'s' if count != 1 else ''}, all is well{noticed}."
-
-
-def _as_dict(problem: "Problem") -> dict[str, Any]:
-    return {
-        "file": problem.path,
-        "line": problem.line,
-        "column": problem.column,
-        "severity": "warning" if problem.warning else "error",
-        "message": problem.said,
-        "expected": problem.expected or None,
-        "did_you_mean": problem.meant or None,
-    }
 
 
 def facts(

@@ -1,0 +1,128 @@
+"""Checks a rule set as a whole: the files, what is suspicious in them, their templates, and what the data say."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import combinations
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from beforehand.checking.data import found_by_both, languages
+from beforehand.checking.hours import same_hour
+from beforehand.checking.texts import Texts
+from models.database import reading
+from models.terms import VoucherStep
+from models.vocabulary import Purpose, RuleStatus
+from rules.checks import disjoint, error, implies, suspicions, warning
+from rules.errors import Problem, RuleErrors
+from rules.loader import UNPROVEN, Rule, read_folder
+from rules.reader import Place
+
+
+@dataclass(frozen=True)
+class Data:
+    """The data to ask: a database, the moment of the question, and the zone of customers whose own is not known."""
+
+    engine: Engine
+    now: datetime
+    zone: str = "UTC"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """How many rules were right in themselves, all that is wrong, and what could not be looked at.
+
+    ``refused``: the set does not even load.
+    """
+
+    rules: int
+    problems: tuple[Problem, ...]
+    unchecked: tuple[str, ...] = ()
+    refused: bool = False
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        """The problems that are not mere warnings."""
+        return tuple(problem for problem in self.problems if not problem.warning)
+
+
+def check(
+    rules: Path, texts: Texts, facts: Path | None = None, *, data: Data | None = None, why_not: str = ""
+) -> Checked:
+    """Look at the rules of a folder (or one file) and say all that is wrong, in all of them at once.
+
+    Without ``data`` that part is left out, and ``unchecked`` says so with ``why_not``. Nothing is raised for what is
+    wrong in a file.
+    """
+    try:
+        loaded, found = read_folder(rules, facts)
+    except RuleErrors as refused:
+        return Checked(0, tuple(refused.problems), refused=True)
+    broken = any(not problem.warning for problem in found)
+    found = [replace(problem, warning=False) if problem.said == UNPROVEN else problem for problem in found]
+    for rule in loaded.values():
+        found += [*suspicions(rule), *_offered(rule), *texts.problems(rule)]
+    unchecked: list[str] = []
+    with ExitStack() as stack:
+        connection = stack.enter_context(reading(data.engine)) if data is not None else None
+        try:
+            found += _asked(connection, data, [*loaded.values()], texts)
+        except SQLAlchemyError as wrong:
+            connection, why_not = None, str(getattr(wrong, "orig", None) or wrong).splitlines()[0]
+            found += _asked(None, None, [*loaded.values()], texts)
+    if connection is None:
+        left = "the languages of the customers, and how many of them two rules would reach at once"
+        unchecked.append(f"not looked at: {left}; {why_not or 'no database was asked'}")
+    return Checked(len(loaded), tuple(sorted(set(found))), tuple(unchecked), broken)
+
+
+def _offered(rule: Rule) -> Iterator[Problem]:
+    """A voucher among the steps of what is called service."""
+    if rule.terms.purpose is not Purpose.SERVICE:
+        return
+    for number, step in enumerate(rule.terms.steps):
+        if isinstance(step, VoucherStep):
+            said = "a voucher is an offer, and a rule with 'purpose: service' makes none"
+            yield error(rule, place_of_step(rule, number, "voucher"), said, "purpose: marketing")
+
+
+def place_of_step(rule: Rule, number: int, word: str) -> Place:
+    """Where the word stands that begins a step."""
+    then = rule.root.get("then")
+    node = then.value[number] if then is not None and then.is_list else None
+    return node.keys[word].place if node is not None and word in node.keys else (1, 1)
+
+
+def _asked(connection: Connection | None, data: Data | None, rules: list[Rule], texts: Texts) -> list[Problem]:
+    """What depends on the data, or can be said for certain without."""
+    found: list[Problem] = []
+    if connection is not None:
+        spoken = languages(connection)
+        for rule in rules:
+            found += texts.unspoken(rule, spoken)
+    pairs = list(_meeting(rules))
+    if connection is None or data is None:
+        return found + [_same(one, other, "") for one, other in pairs if implies(one, other) or implies(other, one)]
+    chosen = list({rule.id: rule for pair in pairs for rule in pair}.values())
+    ids = [(one.id, other.id) for one, other in pairs]
+    counts = found_by_both(connection, chosen, ids, now=data.now, zone=data.zone) if pairs else {}
+    by_ids = dict(zip(ids, pairs, strict=True))
+    return found + [_same(*by_ids[pair], f": {count:,} now") for pair, count in counts.items()]
+
+
+def _meeting(rules: list[Rule]) -> Iterator[tuple[Rule, Rule]]:
+    """Live rules that look at the same subjects for the same purpose in the same hour, and may find the same ones."""
+    live = [rule for rule in rules if rule.terms.status is RuleStatus.LIVE]
+    for one, other in combinations(live, 2):
+        alike = one.terms.subject == other.terms.subject and one.terms.purpose is other.terms.purpose
+        if alike and same_hour(one, other) and not disjoint(one, other):
+            yield one, other
+
+
+def _same(one: Rule, other: Rule, count: str) -> Problem:
+    when = other.root.get("when")
+    said = f"this rule and '{one.id}' reach the same customers in the same hour{count}"
+    return warning(other, when.place if when is not None else (1, 1), said)
