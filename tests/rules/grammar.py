@@ -58,13 +58,26 @@ class Words:
 
 @dataclass
 class Grammar:
-    """Generates one rule. ``wide`` is how many more facts and relations its condition may still name."""
+    """Generates one rule. ``wide`` is how many more facts and relations its condition may still name.
+
+    ``dice`` choose the structure, ``voice`` (the same dice, if not given) the values.
+    """
 
     dice: Dice
     subjects: dict[str, Subject]
     words: Words = field(default_factory=Words)
+    voice: Dice | None = None
     root: str = "customer"
     wide: int = 9
+    depth: int = 2
+
+    def word(self, several: Sequence[Any]) -> Any:
+        """One of several values; mostly one of the plain ones."""
+        return (self.voice or self.dice).near(several, 4)
+
+    def name(self, names: list[str]) -> str:
+        """A name for a condition, taken out of those that are left."""
+        return names.pop((self.voice or self.dice).below(len(names)))
 
     def rule(self) -> Tree:
         """A rule: what it looks at, ``if``, perhaps ``unless``, and a wait with a ``stop_if``."""
@@ -74,9 +87,13 @@ class Grammar:
         tree: Tree = {"for_each": self.root, "if": {}}
         for _ in range(2 if dice.chance(4) else 1):
             self.wide = 6
-            tree["if"][names.pop(dice.below(len(names)))] = self.condition(self.subject, depth=2)
+            tree["if"][names.pop((self.voice or dice).below(len(names)))] = self.condition(
+                self.subject, depth=self.depth
+            )
         if dice.chance(4):
-            tree["unless"] = {names.pop(dice.below(len(names))): self.condition(self.subject, depth=2)}
+            tree["unless"] = {
+                names.pop((self.voice or dice).below(len(names))): self.condition(self.subject, depth=self.depth)
+            }
         if dice.chance(8):
             self.wide = 4
             tree["then"] = [self._wait(), {"send": "late-order", "by": "sms"}]
@@ -87,7 +104,7 @@ class Grammar:
         walked, end = self.ones(self.subject, 2)
         comes = [fact.name for fact in end.facts.values() if fact.kind is Kind.MOMENT]
         until = f"until {'.'.join([*walked, self.dice.pick(comes)])}" if comes and self.dice.chance(2) else "1 day"
-        return {"wait": until, "stop_if": self.condition(self.subject, depth=2)}
+        return {"wait": until, "stop_if": self.condition(self.subject, depth=self.depth)}
 
     @property
     def subject(self) -> Subject:
@@ -186,14 +203,14 @@ class Grammar:
         dice = self.dice
         if op in ("in", "not_in"):
             if fact.kind is Kind.TEXT and not fact.values and dice.chance(4):
-                return dice.pick(self.words.lists)
+                return self.word(self.words.lists)
             return [self.value(fact, None, deep) for _ in dice.times(4, 1)]
         if op == "between":
             return [self.value(fact, start if fact.kind in TIMES else None, deep) for _ in range(2)]
         if op in ("within", "within_next"):
-            return dice.pick(self.words.lasts)
+            return self.word(self.words.lasts)
         if op in ("contains", "starts_with"):
-            return dice.pick(fact.values or self.words.parts)
+            return self.word(fact.values or self.words.parts)
         return self.value(fact, start, deep)
 
     def value(self, fact: Fact, start: Subject | None, deep: int) -> Any:
@@ -204,10 +221,10 @@ class Grammar:
             if found:
                 return found
         if kind is Kind.TEXT:
-            return dice.near(fact.values or self.words.texts, 4)
+            return self.word(fact.values or self.words.texts)
         if kind is Kind.FLAG:
-            return dice.pick((True, False))
-        return dice.near({Kind.NUMBER: self.words.numbers, Kind.MONEY: self.words.money}.get(kind, self.words.points))
+            return self.word((True, False))
+        return self.word({Kind.NUMBER: self.words.numbers, Kind.MONEY: self.words.money}.get(kind, self.words.points))
 
     def other(self, fact: Fact, start: Subject, deep: int) -> str:
         """Another fact that this one can be compared with; empty where there is none."""
@@ -236,7 +253,7 @@ class Grammar:
         if dice.chance(4):
             body["where"] = self.condition(end, depth=depth - 1, deep=deep + 1)
         if end.natural and (how == "change" or dice.chance(4)):
-            body["within" if how == "change" or not dice.chance(4) else "within_next"] = dice.pick(self.words.lasts)
+            body["within" if how == "change" or not dice.chance(4) else "within_next"] = self.word(self.words.lasts)
         if end.natural and dice.chance(6):
             body["since"] = self._since(end, subject, deep)
         return path, body
@@ -260,15 +277,15 @@ class Grammar:
             return {} if empty else self.condition(end, depth=depth - 1, deep=deep + 1)
         if how == "count":
             if dice.chance(4):
-                return dice.pick(self.words.counts)
+                return self.word(self.words.counts)
             return self._bounds(Kind.NUMBER, self.words.counts)
         kinds = (Kind.NUMBER, Kind.MONEY, *(TIMES if how in ("min", "max") else ()))
         usable = [fact for fact in end.facts.values() if fact.kind in kinds]
         if how == "change":
             of = dice.pick(["count", *(fact.name for fact in usable)])
             op = dice.pick(ORDERING)
-            bound: Any = dice.pick(self.words.percents)
-            return {"of": of, op: [bound, dice.pick(self.words.percents)] if op == "between" else bound}
+            bound: Any = self.word(self.words.percents)
+            return {"of": of, op: [bound, self.word(self.words.percents)] if op == "between" else bound}
         fact = dice.pick(usable)
         if fact.kind in TIMES:
             op = dice.pick([op for op in OPERATORS[fact.kind] if op not in ("in", "not_in")])
@@ -281,8 +298,8 @@ class Grammar:
     def _bounds(self, kind: Kind, several: Sequence[Any]) -> Tree:
         dice = self.dice
         op = dice.pick([op for op in OPERATORS[kind] if op not in ("in", "not_in")])
-        value = [dice.pick(several), dice.pick(several)] if op == "between" else dice.pick(several)
-        return {op: value} | ({"at_most": dice.pick(several)} if op == "at_least" and dice.chance(3) else {})
+        value = [self.word(several), self.word(several)] if op == "between" else self.word(several)
+        return {op: value} | ({"at_most": self.word(several)} if op == "at_least" and dice.chance(3) else {})
 
 
 def as_yaml(value: Any) -> str:

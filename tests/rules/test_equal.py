@@ -24,6 +24,7 @@ from tests.rules.dice import Dice, made
 from tests.rules.grammar import Grammar, rule_text
 from tests.rules.population import NOWS, fill, population, table_of
 from tests.rules.reference import Reader, Row, World
+from tests.rules.shapes import stop_of
 
 HERE = Path(__file__).parent / "words"
 FACTS = HERE / "facts.yaml"
@@ -90,8 +91,7 @@ def _ids(rule: Rule, few: list[int]) -> Select[Any]:
 
 def _waiting(scene: Scene, rule: Rule, place: int, step: Wait, readers: dict[int, Reader]) -> list[Question]:
     ids = _ids(rule, list(readers))
-    body = _node(step.stop_if)
-    condition = rule.parser.condition(body, rule.subject)
+    condition = stop_of(rule, step)
     stopped = [number for number, reader in readers.items() if reader.holds(condition, reader.this)]
     asked = [Question("stopping", stopping(rule, place, now=scene.now, zone=ZONE, ids=ids), stopped)]
     if step.until is not None:
@@ -100,13 +100,6 @@ def _waiting(scene: Scene, rule: Rule, place: int, step: Wait, readers: dict[int
         came = [(n, at) for n, reader in readers.items() if (at := reader.value(path, reader.this)) is not None]
         asked.append(Question("known", known(rule, step.until, ids=ids, now=scene.now, zone=ZONE), came))
     return asked
-
-
-def _node(value: Any) -> Node:
-    if isinstance(value, dict):
-        keys = {key: Node(key, 1, 1) for key in value}
-        return Node({key: _node(member) for key, member in value.items()}, 1, 1, keys=keys)
-    return Node([_node(member) for member in value] if isinstance(value, list) else value, 1, 1)
 
 
 def agree(engines: list[Engine], scene: Scene) -> int:
