@@ -5,6 +5,7 @@ from datetime import date, datetime
 from typing import Any
 
 from beforehand.passes.reports import Sample
+from messaging.costs import Cost
 from models.vocabulary import Reason
 
 
@@ -37,7 +38,7 @@ class Backtest:
     tasks: int = 0
     withheld: dict[Reason, int] = field(default_factory=dict)
     days: tuple[Day, ...] = ()
-    cost: Any = None
+    cost: Cost | None = None
     examples: tuple[Sample, ...] = ()
     notes: tuple[str, ...] = ()
     title: str = ""

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, literal, or_, select
 
 from beforehand.backtest.report import Backtest, Day
+from beforehand.passes.costing import cost_of
 from beforehand.passes.house import brand_of, templates_of
 from beforehand.passes.reports import Sample
 from beforehand.wiring import App
 from messaging.candidates import NOT_TOLD, TABLES, customer, match, message
 from messaging.context import Item, contexts_for
+from messaging.costs import Cost
 from messaging.guards.occasion import SUBJECT_TABLES
 from messaging.rendering import RenderingError
 from messaging.segments import count as count_segments
-from models.terms import Terms, VoucherStep, after
+from models.terms import Money, Terms, VoucherStep, after
 from models.types import UTCDateTime, local_day
 from models.vocabulary import Channel, MatchState, Reason
 
@@ -42,6 +44,7 @@ def summary(app: App, done: "Replayed") -> Backtest:
         tasks=_count(connection, task, literal(1) == 1),
         withheld=_withheld(done),
         days=_days(done, app.settings.time_zone),
+        cost=_cost(app, done),
         examples=tuple(_examples(connection, app, terms, going)),
         notes=tuple(done.notes),
         slots=len(walk.slots),
@@ -71,8 +74,20 @@ def _withheld(done: "Replayed") -> dict[Reason, int]:
     messages = (message.c.id > done.highest["message"], message.c.state.in_(NOT_TOLD), message.c.reason.is_not(None))
     for column, where in ((match.c.reason, occasions), (message.c.reason, messages)):
         rows = done.connection.execute(select(column, func.count()).where(*where).group_by(column))
-        found.update(dict(rows.tuples()))
+        found.update(dict(rows.tuples().all()))
     return {Reason(reason): count for reason, count in sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))}
+
+
+def _cost(app: App, done: "Replayed") -> Cost:
+    """What the messages that went would have cost, and the vouchers given with them."""
+    given = select(func.sum(voucher.c.worth), voucher.c.currency).where(voucher.c.id > done.highest["voucher"])
+    worth = [
+        Money(int(minor), currency) for minor, currency in done.connection.execute(given.group_by(voucher.c.currency))
+    ]
+    m = message.c
+    planned = select(m.customer_id, m.channel, m.template, m.language, m.address, match.c.subject_id, match.c.facts)
+    planned = planned.join(match, match.c.id == m.match_id).where(*_went(done))
+    return cost_of(app, done.connection, planned, done.rule.terms, vouchers=worth, now=done.walk.end)
 
 
 def _days(done: "Replayed", zone: str) -> tuple[Day, ...]:
@@ -85,7 +100,7 @@ def _days(done: "Replayed", zone: str) -> tuple[Day, ...]:
 
 def _by_day(connection: Connection, day: ColumnElement[Any], table: Any, *where: ColumnElement[bool]) -> Counter[date]:
     rows = connection.execute(select(day, func.count()).select_from(table).where(*where).group_by(day))
-    return Counter(dict(rows.tuples()))
+    return Counter(dict(rows.tuples().all()))
 
 
 def _examples(connection: Connection, app: App, terms: Terms, going: list[ColumnElement[bool]]) -> list[Sample]:

@@ -3,13 +3,17 @@
 import json
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from beforehand.settings import Settings
     from beforehand.wiring import App
+
+Asked = TypeVar("Asked")
 
 FINDINGS = 1
 WRONG_USE = 2
@@ -52,17 +56,38 @@ def wired() -> "App":
         fail(f"The database does not answer as it should: {str(wrong).splitlines()[0]}")
 
 
-def moment(text: str | None, app: "App") -> datetime:
-    """Read ``--now``: ISO 8601; a day or a time without a zone is read in the default zone. None is the clock's now."""
+def moment(text: str | None, app: "App", option: str = "--now") -> datetime:
+    """Read ``--now`` (or ``option``): ISO 8601; without a zone it is read in the default zone. None: the clock's."""
     if text is None:
         return app.clock()
     try:
         read = datetime.fromisoformat(text)
     except ValueError:
-        fail(f"--now {text!r} is not a moment; expected ISO 8601, for example 2026-03-10T10:00:00+01:00 or 2026-03-10")
+        fail(
+            f"{option} {text!r} is not a moment; expected ISO 8601, for example 2026-03-10T10:00:00+01:00 or 2026-03-10"
+        )
     if not 1000 <= read.year <= 9000:
-        fail(f"--now {text!r} is too far from today to reckon with")
+        fail(f"{option} {text!r} is too far from today to reckon with")
     return (read if read.tzinfo else read.replace(tzinfo=app.settings.zone)).astimezone(UTC)
+
+
+def asked(question: "Callable[[], Asked]") -> "Asked":
+    """The answer; or what is wrong, said plainly: an unknown rule and a setting are wrong use, rule files findings."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from beforehand.passes import UnknownRule
+    from rules.errors import RuleErrors
+
+    try:
+        return question()
+    except UnknownRule as wrong:
+        fail(str(wrong))
+    except RuleErrors as wrong:
+        fail("\n".join(map(str, wrong.problems)), code=FINDINGS)
+    except ValueError as wrong:
+        fail(f"This cannot be answered: {wrong}")
+    except SQLAlchemyError as wrong:
+        fail(f"The database does not answer as it should: {str(wrong).splitlines()[0]}")
 
 
 def print_json(value: Any) -> None:
