@@ -34,6 +34,10 @@ def preview(
     rule: RuleId,
     now: Now = None,
     limit: Annotated[int, typer.Option("--limit", min=0, help="Show so many messages as customers get them.")] = 5,
+    customer: Annotated[
+        str | None,
+        typer.Option("--customer", metavar="ID", help="For this one person, step by step.", show_default=False),
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Say who RULE would reach and what they would get. Writes nothing and sends nothing."""
@@ -41,6 +45,11 @@ def preview(
 
     app = common.wired()
     moment = common.moment(now, app)
+    if customer is not None:
+        from beforehand.cli.explain import preview_customer
+
+        preview_customer(app, rule, customer, moment, json=json)
+        return
     seen = _asked(lambda: preview_rule(app, rule, moment, limit=limit))
     if json:
         common.print_json(seen.as_json())

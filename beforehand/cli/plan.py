@@ -1,0 +1,94 @@
+"""``plan`` says what a change of the rules would do, on the real data, before anything of it runs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from beforehand.cli import common
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from beforehand.planning import Plan, Progress
+    from beforehand.wiring import App
+
+
+class Format(StrEnum):
+    """How a plan is printed."""
+
+    TEXT = "text"
+    MARKDOWN = "markdown"
+    JSON = "json"
+
+
+def plan(
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against",
+            metavar="REF|PATH",
+            help="Compare with a git branch, tag or commit, or another folder; without it, with what is in force.",
+            show_default=False,
+        ),
+    ] = None,
+    rules: Annotated[
+        Path | None,
+        typer.Option("--rules", metavar="PATH", help="The rules to look at; without it BEFOREHAND_RULES."),
+    ] = None,
+    now: Annotated[
+        str | None,
+        typer.Option("--now", metavar="ISO", help="Decide as of this moment; without it, now.", show_default=False),
+    ] = None,
+    weeks: Annotated[
+        int, typer.Option("--weeks", min=0, max=52, help="Replay so many weeks with the old text and the new; 0: none.")
+    ] = 4,
+    form: Annotated[
+        Format, typer.Option("--format", help="text for people, markdown for a pull request, json for machines.")
+    ] = Format.TEXT,
+    json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+) -> None:
+    """Say what the changed rules would do: who is added, who drops out, what it costs. Writes nothing.
+
+    Exit code 0, whether or not anything differs; 1 where a rule is refused; 2 where there is nothing to compare with.
+    """
+    from beforehand.cli.plan_shown import markdown, show
+
+    app = common.wired()
+    moment = common.moment(now, app)
+    planned = _planned(app, moment, against, rules, weeks)
+    if json or form is Format.JSON:
+        common.print_json(planned.as_json())
+    elif form is Format.MARKDOWN:
+        typer.echo(markdown(planned))
+    else:
+        show(planned)
+    if planned.refused:
+        raise typer.Exit(common.FINDINGS)
+
+
+def _planned(app: "App", now: "datetime", against: str | None, rules: Path | None, weeks: int) -> "Plan":
+    from beforehand.cli.preview import _asked
+    from beforehand.planning import NothingToCompare
+    from beforehand.planning import plan as planned
+
+    try:
+        with _progress() as progress:
+            return _asked(lambda: planned(app, now, against=against, rules=rules, weeks=weeks, progress=progress))
+    except NothingToCompare as wrong:
+        common.fail(str(wrong))
+
+
+@contextmanager
+def _progress() -> "Iterator[Progress]":
+    """A bar on stderr where that is a terminal: a replay may take a minute."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("looking", total=None)
+        yield lambda what, done, of: bar.update(task, description=what, completed=done, total=of)

@@ -1,0 +1,93 @@
+"""A plan as a person sees it in a terminal, and as a pull request shows it."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from beforehand.cli.plan_words import COLUMNS, lines_of, row
+from beforehand.cli.words import some
+
+if TYPE_CHECKING:
+    from beforehand.planning import Plan, RuleChange
+
+STYLES = {"new": "green", "changed": "yellow", "gone": "red", "refused": "red"}
+LOUD = {"refused": "red", "brake": "red", "limit": "yellow", "meets": "yellow"}
+
+
+def _head(plan: "Plan") -> str:
+    return f"{plan.rules} against {plan.against}, as of {plan.now:%Y-%m-%d %H:%M} UTC"
+
+
+def _foot(plan: "Plan") -> str:
+    same = f"{some(len(plan.unchanged), 'rule')} {'is' if len(plan.unchanged) == 1 else 'are'} the same. "
+    refused = "The set is refused as it is, and the rules in force stay in force. " if plan.refused else ""
+    return f"{same if plan.unchanged else ''}{refused}Nothing was written."
+
+
+def show(plan: "Plan") -> None:
+    """Print a plan for people: a table, then each rule."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    console.print(f"[bold]Plan[/bold]  {_head(plan)}\n")
+    if not plan.changes:
+        console.print("Nothing differs.")
+    else:
+        rows = [row(change) for change in plan.changes]
+        kept = [place for place in range(len(COLUMNS)) if any(cells[place] for cells in rows)]
+        table = Table(*(COLUMNS[place] for place in kept), box=None, padding=(0, 2, 0, 0))
+        for change, cells in zip(plan.changes, rows, strict=True):
+            table.add_row(*(Text(cells[place]) for place in kept), style=STYLES[change.kind])
+        console.print(table)
+    for change in plan.changes:
+        title = Text(row(change)[0], style=f"bold {STYLES[change.kind]}").append(f"  {change.title}", style="not bold")
+        console.print("\n", title, sep="")
+        grid = Table.grid(padding=(0, 2, 0, 2))
+        for what, said in lines_of(change, plan):
+            grid.add_row(Text(what, style="dim"), Text(said, style=LOUD.get(what, "")))
+        console.print(grid)
+    console.print()
+    for note in plan.notes:
+        console.print(f"In each replay, {note}.", style="dim", markup=False)
+    console.print(_foot(plan), style="dim", markup=False)
+
+
+def markdown(plan: "Plan") -> str:
+    """A plan for a pull request: a table, then a details block a rule."""
+    parts = [f"### Plan: {_cell(_head(plan))}", ""]
+    if plan.changes:
+        rows = [row(change) for change in plan.changes]
+        parts += [_line(COLUMNS), _line("---" for _ in COLUMNS), *(_line(map(_cell, cells)) for cells in rows)]
+    else:
+        parts.append("Nothing differs.")
+    for change in plan.changes:
+        parts += ["", *_details(change, plan)]
+    parts += [""] if plan.notes else []
+    parts += [f"In each replay, {_cell(note)}." for note in plan.notes]
+    return "\n".join([*parts, "", _foot(plan)])
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(text: str) -> str:
+    """Text of files and data, so that nothing in it is taken for markdown or HTML."""
+    for sign in "\\`*_[]|":
+        text = text.replace(sign, f"\\{sign}")
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
+
+
+def _details(change: "RuleChange", plan: "Plan") -> list[str]:
+    opened = " open" if change.problems else ""
+    lines = [f"- **{what}**: {_cell(said)}" for what, said in lines_of(change, plan)]
+    title = f" {_html(change.title)}" if change.title else ""
+    summary = f"<summary><b>{_html(row(change)[0])}</b>{title}</summary>"
+    return [f"<details{opened}>{summary}", "", *(lines or ["Nothing more to say."]), "", "</details>"]
+
+
+def _html(text: str) -> str:
+    from html import escape
+
+    return escape(text)
