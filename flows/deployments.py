@@ -1,4 +1,4 @@
-"""Deployments: one for each rule that runs (live or shadow), in line with the set in force; and for ingest and dispatch.
+"""Deployments: one for each rule that runs (live or shadow) and is in force; and one each for ingest and dispatch.
 
 Only what changed is touched, and only what is ours: a pause that staff set survives an edit of the rule, and a schedule
 that staff added by hand stays.

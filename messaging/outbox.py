@@ -32,6 +32,7 @@ from messaging.claims import CLAIMABLE, Claim, Claimed, attempt, evidence, messa
 from messaging.policy import Policy
 from messaging.recheck import EVERY, is_barred, newest_consent, recheck, suppressed
 from messaging.recording import PAUSE, record, record_all
+from messaging.taken_back import take_back
 from models.database import reading, writing
 from models.housekeeping import Lease, Switch
 from models.types import UTCDateTime
@@ -40,9 +41,9 @@ from models.vocabulary import AttemptState, Channel, ConsentVerdict, MessageStat
 switch = Switch.__table__  # type: ignore[attr-defined]
 lease_row = Lease.__table__  # type: ignore[attr-defined]
 
-Stops = Callable[[Connection, datetime, Sequence[int]], int]
-"""``(connection, now, message_ids) -> count``: marks those whose rule's ``stop_if`` holds by now CANCELLED with
-Reason.STOPPED, puts off those that cannot be asked, and says how many were cancelled."""
+Stops = Callable[[Connection, datetime, Sequence[int]], Mapping[Reason, int]]
+"""``(connection, now, message_ids) -> counts``: marks those that their rule stops by now CANCELLED (it is retired, or
+its ``stop_if`` holds), puts off those that cannot be asked, and says how many were cancelled, by reason."""
 
 
 def claim(
@@ -57,7 +58,7 @@ def claim(
 ) -> Claimed:
     """Give out up to ``limit`` due messages of ``channels``, the more urgent first, each with an attempt and a lease.
 
-    Must run in a write transaction. Looks again at the kill switch, the rule's ``stop_if`` (``stops``), suppression,
+    Must run in a write transaction. Looks again at the kill switch, the rule (``stops``), the owner, suppression,
     guest list, consent, send-by and quiet hours. What may not go gets its named reason in the same transaction.
     """
     stopped = stopped_messages(connection)
@@ -65,9 +66,7 @@ def claim(
     ids = _due(connection, now, limit, stopped, _awake(connection, now, channels))
     if not ids:
         return Claimed(withheld=withheld)
-    by_rule = stops(connection, now, ids) if stops else 0
-    if by_rule:
-        withheld[Reason.STOPPED] = by_rule
+    withheld |= stops(connection, now, ids) if stops else {}
     left = _still_claimable(connection, ids, now) if stops else ids
     hashes, no = recheck(connection, left, now, policy)
     withheld |= no
@@ -268,6 +267,7 @@ def fail(engine: Engine, failed: Sequence[tuple[Claim, Reason]], now: datetime) 
             keys = [c.message_id for c, why in failed if why is reason and c.message_id in ours]
             ended = update(message).where(message.c.id.in_(keys), message.c.state == MessageState.CLAIMED)
             connection.execute(ended.values(state=MessageState.FAILED, reason=reason, ended_at=now))
+        take_back(connection, [c.match_id for c, _ in failed if c.message_id in ours], now)
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ from messaging.plan import (
     take_run,
 )
 from messaging.steps import else_of, retry_of
+from messaging.taken_back import take_back
 from messaging.vouchers import RandomBytes
 from models.terms import Send
 from models.types import Json, UTCDateTime
@@ -64,7 +65,7 @@ PATIENCE = timedelta(days=3)
 OUTCOME_WITHIN = timedelta(hours=24)
 """After this an accepted message without any receipt counts as heard: some providers never say more."""
 
-NOT_YET = (Reason.CAP, Reason.COMPLAINT_OPEN)
+NOT_YET = (Reason.CAP, Reason.COMPLAINT_OPEN, Reason.AT_MOST, Reason.BUDGET)
 """Reasons that may pass by themselves."""
 
 NOBODY_THERE = (CallOutcome.VOICEMAIL.value, CallOutcome.NO_ANSWER.value, "machine", "no-answer", "busy")
@@ -138,9 +139,13 @@ def _rest_or_refuse(connection: Connection, case_: Case) -> tuple[int, int]:
     refused = and_(candidate.c.reason.is_not(None), not_(rests))
     if case_.run.send is not None:
         _note_refused(connection, case_, case_.run.send, refused)
+    lost = select(candidate.c.match_id).where(candidate.c.reason == Reason.OWNER_CHANGED)
+    stop_matches(connection, match.c.id.in_(lost), Reason.OWNER_CHANGED, case_.now)
+    refused = and_(refused, candidate.c.reason != Reason.OWNER_CHANGED)
     tasks = insert_tasks(connection, case_, refused)
     webhooks = insert_webhooks(connection, case_, refused)
     move_on(connection, case_, refused, to=case_.run.end)
+    take_back(connection, select(candidate.c.match_id).where(candidate.c.reason.is_not(None)), case_.now)
     return tasks, webhooks
 
 
@@ -199,6 +204,7 @@ def pass_by(connection: Connection, case_: Case, chosen: ColumnElement[bool], pl
     if count:
         connection.execute(update(candidate).values(due_at=candidate.c.matched_at))
         move_on(connection, case_, open_for_decision(), to=place)
+        take_back(connection, select(candidate.c.match_id), case_.now)
     return count
 
 
@@ -236,11 +242,13 @@ class Outcomes:
 def outcomes(send: Send, place: int, chosen: ColumnElement[bool], now: datetime) -> Outcomes:
     """Sort the chosen matches by what became of their message at step ``place``.
 
-    An unknown outcome counts as got through: we never ring again where we may have rung.
+    While nobody knows whether it went, it is pending; one that was given up so counts as got through: we never ring
+    again where we may have rung.
     """
     last = _latest(place, chosen)
     silent = last.c.state.in_([MessageState.ACCEPTED, MessageState.SENT])
     pending = and_(silent, not_(last.c.nobody), func.coalesce(last.c.accepted_at, moment(now)) > now - OUTCOME_WITHIN)
+    pending = or_(pending, and_(last.c.state == MessageState.UNKNOWN, last.c.ended_at.is_(None)))
     not_answered = or_(last.c.state == MessageState.UNDELIVERED, and_(last.c.nobody, last.c.state.not_in(NOT_TOLD)))
     refused = and_(last.c.state.in_(NOT_TOLD), last.c.state != MessageState.UNDELIVERED)
     again = and_(not_answered, last.c.tries < min(send.tries, TRIES - 1))

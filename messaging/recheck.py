@@ -1,4 +1,4 @@
-"""The last look before a message goes: suppression, consent, guest list, send-by and quiet hours, for a claimed batch.
+"""The last look before a message goes: owner, suppression, consent, guest list, send-by and quiet hours, by the batch.
 
 Everything is read in two statements; the verdicts are pure, because an address's hash and a zone's clock
 are things that SQL cannot work out.
@@ -14,8 +14,10 @@ from sqlalchemy import Connection, ScalarSelect, select, true, update
 
 from messaging.addresses import address_hash, family, normal_address
 from messaging.claims import message
+from messaging.owners import changed_hands
 from messaging.policy import Policy
 from messaging.quiet import free_at, zones_of_phone
+from messaging.taken_back import UNTOLD, match, take_back
 from models.customer import Consent, Customer, Suppression
 from models.vocabulary import Channel, ConsentVerdict, MessageState, Purpose, Reason
 
@@ -41,6 +43,7 @@ class Looked:
     """What is known of one due message at the last look.
 
     ``address`` is the customer's own by now, empty where it was taken out; ``moved``: the message has another one.
+    ``moved_on``: what the message is about belongs to somebody else by now.
     """
 
     message_id: int
@@ -52,6 +55,7 @@ class Looked:
     expires_at: datetime | None
     zone: str
     consent: str | None
+    moved_on: bool = False
 
 
 def recheck(
@@ -79,6 +83,8 @@ def verdict(
     seen: Looked, now: datetime, policy: Policy, barred: Mapping[tuple[str, str], set[str]], guests: set[str] | None
 ) -> Verdict | None:
     """Why this message may not go now, or None. ``barred`` maps (hash, channel word) to the purposes barred."""
+    if seen.moved_on:
+        return Verdict(Reason.OWNER_CHANGED)
     if not seen.address:
         return Verdict(Reason.UNREACHABLE)
     if is_barred(seen.channel, seen.hash, seen.purpose, barred):
@@ -136,12 +142,14 @@ def _load(connection: Connection, ids: Sequence[int], policy: Policy, as_of: dat
             customer.c.phone,
             customer.c.email,
             newest_consent(as_of),
+            changed_hands(match.c.subject, match.c.subject_id, m.customer_id),
         )
+        .join(match, match.c.id == m.match_id)
         .join(customer, customer.c.id == m.customer_id)
         .where(m.id.in_(ids))
     )
     looked = []
-    for key, channel, planned, purpose, expires_at, zone, phone, email, consented in rows:
+    for key, channel, planned, purpose, expires_at, zone, phone, email, consented, moved_on in rows:
         address = _current(channel, planned, phone, email)
         looked.append(
             Looked(
@@ -154,6 +162,7 @@ def _load(connection: Connection, ids: Sequence[int], policy: Policy, as_of: dat
                 expires_at=expires_at,
                 zone=zone or zones_of_phone(phone or "") or policy.zone,
                 consent=consented,
+                moved_on=bool(moved_on),
             )
         )
     return looked
@@ -199,3 +208,5 @@ def _put_aside(connection: Connection, no: Mapping[int, Verdict], now: datetime)
         change: dict[str, Any] = {"state": found.state, "reason": found.reason}
         change |= {"due_at": found.until} if found.until else {"ended_at": now}
         connection.execute(update(message).where(message.c.id.in_(keys)).values(change))
+        if found.state in UNTOLD:
+            take_back(connection, select(message.c.match_id).where(message.c.id.in_(keys)), now)

@@ -14,6 +14,7 @@ from messaging.channels.base import Outcome
 from messaging.claims import Claim, attempt, evidence, message
 from messaging.outcomes import ACCOUNT_WAIT, retry_at
 from messaging.recheck import EVERY, suppression
+from messaging.taken_back import UNTOLD, take_back
 from models.database import writing
 from models.housekeeping import Lease
 from models.vocabulary import AttemptState, MessageState, OutcomeClass, Reason
@@ -66,6 +67,8 @@ def record_all(engine: Engine, results: Sequence[tuple[Claim, Outcome]], now: da
         known = _unbound(connection, [pair for pair in results if pair[0].attempt_id in standing])
         _write_attempts(connection, known, now)
         moved = _write_messages(connection, known, standing, now)
+        if moved.keys() & set(UNTOLD):
+            take_back(connection, [claim.match_id for claim, _ in results], now)
         _write_evidence(connection, results, now)
         _suppress(connection, results, now)
         _rest(connection, results, now)

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, func, insert, select, update
 from messaging.channels.base import Channel as Way
 from messaging.channels.base import Sighting
 from messaging.claims import attempt, evidence, message
+from messaging.taken_back import UNTOLD, take_back
 from models.database import reading, writing
 from models.vocabulary import AttemptState, Channel, MessageState, Purpose, Reason
 
@@ -184,8 +185,11 @@ def _apply(connection: Connection, unknown: Unknown, decision: Decision, now: da
     else:
         change |= {"ended_at": now}
     still = (m.id == unknown.message_id) & (m.state == MessageState.UNKNOWN) & m.ended_at.is_(None)
-    if connection.execute(update(message).where(still).values(change)).rowcount == 0:
+    moved = connection.execute(update(message).where(still).values(change).returning(m.match_id)).scalars().all()
+    if not moved:
         return False
+    if decision.state in UNTOLD:
+        take_back(connection, moved, now)
     if decision.sighting:
         bind = {
             "state": AttemptState.ACCEPTED,

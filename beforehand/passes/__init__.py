@@ -1,23 +1,41 @@
 """Passes: what a clock, a person or the command line asks for. Evaluate, decide, plan; preview; advance what is due."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection
 
 from beforehand.passes.advancing import advance, cancel_stopped
 from beforehand.passes.deciding import event_rules_due, run_rule
-from beforehand.passes.house import UnknownRule, brand_of, policy_of, rule_of, rules_of, secret_of, templates_of
+from beforehand.passes.house import (
+    UnknownRule,
+    brand_of,
+    policy_of,
+    rule_of,
+    rules_of,
+    secret_of,
+    templates_of,
+    vet,
+)
 from beforehand.passes.previewing import preview_rule
 from beforehand.passes.reports import AdvanceReport, PassReport, Preview, Sample
+from beforehand.passes.retiring import cancel_retired
 from beforehand.wiring import App
+from messaging.outbox import Stops
+from models.vocabulary import Reason
 
 
-def stops_of(app: App) -> Callable[[Connection, datetime, Sequence[int]], int]:
-    """What the claim calls before it gives out messages: cancels those whose rule's ``stop_if`` holds by now."""
+def stops_of(app: App) -> Stops:
+    """What the claim calls before it gives out messages: it cancels those whose rule stops them by now.
 
-    def stops(connection: Connection, now: datetime, message_ids: Sequence[int]) -> int:
-        return cancel_stopped(app, connection, now, message_ids)
+    That is a rule that is retired, or whose ``stop_if`` holds.
+    """
+
+    def stops(connection: Connection, now: datetime, message_ids: Sequence[int]) -> dict[Reason, int]:
+        retired = cancel_retired(app, connection, now, message_ids)
+        stopped = cancel_stopped(app, connection, now, message_ids)
+        counts = {Reason.RULE_NOT_LIVE: retired, Reason.STOPPED: stopped}
+        return {reason: count for reason, count in counts.items() if count}
 
     return stops
 
@@ -40,4 +58,5 @@ __all__ = [
     "secret_of",
     "stops_of",
     "templates_of",
+    "vet",
 ]

@@ -9,8 +9,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, not_, or_, select, update
 
-from beforehand.passes.house import policy_of, rules_of, secret_of, version_of
+from beforehand.passes.house import policy_of, secret_of, version_of
 from beforehand.passes.reports import AdvanceReport
+from beforehand.passes.retiring import WAITING, retired_of
 from beforehand.passes.telling import tell_webhooks
 from beforehand.wiring import App
 from messaging import progress
@@ -20,10 +21,11 @@ from messaging.plan import one_decision_at_a_time
 from messaging.policy import Policy
 from messaging.progress import Advanced
 from messaging.steps import run_at, step_index, wait_before
+from messaging.taken_back import take_back
 from messaging.vouchers import RandomBytes
 from models.database import reading, writing
 from models.terms import Send, Wait
-from models.vocabulary import MatchState, MessageState, Reason, RuleStatus
+from models.vocabulary import MatchState, MessageState, Reason
 from rules.errors import RuleErrors
 from rules.evaluate import known, stopping
 from rules.loader import Rule
@@ -38,8 +40,6 @@ UNREADABLE_LOOK = timedelta(minutes=10)
 
 Versions = Callable[[App, Connection, str, str], Rule | None]
 """Finds a rule by its id and version, among the kept texts: :func:`beforehand.passes.house.version_of`."""
-
-WAITING = (MessageState.PLANNED, MessageState.HELD, MessageState.QUEUED)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def advance(app: App, now: datetime, *, random: RandomBytes = secrets.token_byte
         anything = connection.execute(progress.due_groups(now).limit(1)).first()
     if anything is None:
         return AdvanceReport(now)
-    retired = _retired(app)
+    retired = retired_of(app)
     with writing(app.engine) as connection:
         one_decision_at_a_time(connection)
         return advance_on(connection, app, now, random=random, retired=retired)
@@ -120,13 +120,6 @@ def _take_alone(turn: _Turn, report: AdvanceReport) -> None:
     report.steps += done.steps
     report.stopped += done.stopped
     _add(report, Advanced(done.planned, done.tasks, done.vouchers, done.webhooks, withheld=done.withheld))
-
-
-def _retired(app: App) -> set[str]:
-    try:
-        return {rule.id for rule in rules_of(app).rules.values() if rule.terms.status is RuleStatus.RETIRED}
-    except RuleErrors:  # a broken folder ends nothing: what has begun goes on as it began
-        return set()
 
 
 def _groups(
@@ -240,4 +233,5 @@ def _cancel(app: App, connection: Connection, rule: Rule, place: int, here: list
     values = {"state": MatchState.STOPPED, "reason": Reason.STOPPED, "due_at": None}
     values["ended_at"] = func.coalesce(match.c.ended_at, now)
     connection.execute(update(match).where(match.c.id.in_(match_ids)).values(values))
+    take_back(connection, match_ids, now)
     return len(match_ids)

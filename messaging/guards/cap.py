@@ -4,12 +4,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, Subquery, case, func, select, update
 
-from messaging.candidates import TABLES, candidate, message, open_for_decision
+from messaging.candidates import candidate, message, open_for_decision
 from messaging.guards.case import Case, withhold
 from messaging.policy import Cap
+from messaging.taken_back import take_back
 from models.vocabulary import MessageState, Purpose, Reason
-
-voucher = TABLES["voucher"]
 
 NOT_COUNTED = (MessageState.SUPPRESSED, MessageState.CANCELLED, MessageState.EXPIRED, MessageState.FAILED)
 WAITING = (MessageState.PLANNED, MessageState.HELD)
@@ -78,8 +77,7 @@ def displace(connection: Connection, case_: Case) -> int:
     taken_back = {"state": MessageState.SUPPRESSED, "reason": Reason.CAP, "ended_at": case_.now}
     given_way = update(message).where(message.c.id.in_(_too_many(case_, cap)), message.c.state.in_(WAITING))
     ids = connection.execute(given_way.values(taken_back).returning(message.c.match_id)).scalars().all()
-    if ids:
-        _void_vouchers(connection, case_, list(ids))
+    take_back(connection, ids, case_.now)
     return len(ids)
 
 
@@ -103,11 +101,3 @@ def _too_many(case_: Case, cap: Cap) -> Select[Any]:
     return (
         select(lesser.c.id).join(need, need.c.customer_id == lesser.c.customer_id).where(lesser.c.turn <= need.c.excess)
     )
-
-
-def _void_vouchers(connection: Connection, case_: Case, match_ids: list[int]) -> None:
-    """A voucher whose message gave way was never shown: it ends with it."""
-    for start in range(0, len(match_ids), 500):
-        some = match_ids[start : start + 500]
-        untold = voucher.c.match_id.in_(some) & voucher.c.redeemed_at.is_(None)
-        connection.execute(update(voucher).where(untold).values(valid_until=case_.now))

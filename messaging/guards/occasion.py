@@ -2,23 +2,16 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, String, Table, case, cast, func, literal, select, update
+from sqlalchemy import ColumnElement, Connection, Select, String, case, cast, func, literal, select, update
 
 from messaging.candidates import TABLES, candidate, match, open_for_decision
 from messaging.guards.case import Case, withhold
+from messaging.owners import OWNED, changed_hands
 from models.types import UTCDateTime
 from models.vocabulary import MatchState, Reason, RuleStatus
 
 SUBJECT_TABLES = {"order": "orders"}
 """Subjects whose table has another name (``order`` is a word of SQL)."""
-
-OWNERS_STAY = ("customer", "event")
-"""Subjects that never change hands."""
-
-
-def subject_table(subject: str) -> Table | None:
-    """The table of a subject that may change hands, by its name in the rule language; None for the others."""
-    return None if subject in OWNERS_STAY else TABLES[SUBJECT_TABLES.get(subject, subject)]
 
 
 def _key(case_: Case) -> ColumnElement[Any]:
@@ -58,8 +51,9 @@ def _number_occasions(connection: Connection, case_: Case, stem: ColumnElement[A
     mine = [match.c.rule_id == case_.terms.rule_id, match.c.started_at.is_not(None), about.is_not(None)]
     if case_.terms.once.what != "customer":
         mine.append(match.c.subject == case_.terms.subject)
-    counted = select(about.label("about"), func.count().label("times")).where(*mine).group_by(about).subquery()
     here = candidate.c.customer_id if case_.terms.once.what == "customer" else candidate.c.subject_id
+    mine.append(about.in_(select(here)))
+    counted = select(about.label("about"), func.count().label("times")).where(*mine).group_by(about).subquery()
     numbered = stem + literal("/") + cast(counted.c.times, String)
     connection.execute(update(candidate).values(occasion=numbered).where(counted.c.about == here))
 
@@ -102,12 +96,9 @@ def no_customer(connection: Connection, case_: Case) -> None:
 
 def owner_changed(connection: Connection, case_: Case) -> None:
     """Withhold a later step whose subject belongs to somebody else by now: what began was said to the first owner."""
-    table = subject_table(case_.terms.subject)
-    if case_.first or table is None:
-        return
-    elsewhere = table.c.customer_id.is_distinct_from(candidate.c.customer_id)
-    changed = select(table.c.id).where(table.c.id == candidate.c.subject_id, elsewhere).correlate(candidate).exists()
-    withhold(connection, Reason.OWNER_CHANGED, candidate.c.customer_id.is_not(None), changed)
+    if not case_.first and case_.terms.subject in OWNED:
+        changed = changed_hands(case_.terms.subject, candidate.c.subject_id, candidate.c.customer_id)
+        withhold(connection, Reason.OWNER_CHANGED, candidate.c.customer_id.is_not(None), changed)
 
 
 def rule_not_live(connection: Connection, case_: Case) -> None:

@@ -205,11 +205,11 @@ def test_the_rules_own_stop_condition_is_asked_about_just_these(engine: Engine) 
     plan_messages(engine, 1, due_at=later(hours=1))
     asked: list[Sequence[int]] = []
 
-    def stops(connection: Connection, now: datetime, keys: Sequence[int]) -> int:
+    def stops(connection: Connection, now: datetime, keys: Sequence[int]) -> dict[Reason, int]:
         asked.append(sorted(keys))
         stop = update(message).where(message.c.id == ids[0])
         connection.execute(stop.values(state=MessageState.CANCELLED, reason=Reason.STOPPED, ended_at=now))
-        return 1
+        return {Reason.STOPPED: 1}
 
     claimed = take(engine, stops=stops)
     assert asked == [ids]

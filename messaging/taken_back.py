@@ -1,0 +1,57 @@
+"""Vouchers that nobody was told of are taken back: they are good no more, and their budget is free again."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, String, and_, cast, literal, not_, or_, select, update
+
+from models import Base
+from models.vocabulary import MatchState, MessageState
+
+voucher = Base.metadata.tables["voucher"]
+match = Base.metadata.tables["match"]
+message = Base.metadata.tables["message"]
+
+UNTOLD = (MessageState.SUPPRESSED, MessageState.EXPIRED, MessageState.CANCELLED, MessageState.FAILED)
+"""Ends in which a message certainly was not seen. One that was sent and not delivered may have been."""
+
+MOST = 500
+
+
+def take_back(connection: Connection, matches: Sequence[int] | Select[Any], now: datetime) -> int:
+    """End the vouchers of ``matches`` (ids, or a select of them) that no message showed or may still show.
+
+    Redeemed ones stay. Returns how many were taken back.
+    """
+    if isinstance(matches, Select):
+        return _take_back(connection, voucher.c.match_id.in_(matches), now)
+    some = [matches[start : start + MOST] for start in range(0, len(matches), MOST)]
+    return sum(_take_back(connection, voucher.c.match_id.in_(ids), now) for ids in some)
+
+
+def _take_back(connection: Connection, chosen: ColumnElement[bool], now: datetime) -> int:
+    good = and_(voucher.c.redeemed_at.is_(None), voucher.c.voided_at.is_(None))
+    ended = update(voucher).where(chosen, good, _untold(), _says_no_more())
+    return int(connection.execute(ended.values(voided_at=now, valid_until=now)).rowcount)
+
+
+def _message(*where: ColumnElement[bool]) -> ColumnElement[bool]:
+    return (
+        select(message.c.id).where(message.c.match_id == voucher.c.match_id, *where).correlate(voucher, match).exists()
+    )
+
+
+def _untold() -> ColumnElement[bool]:
+    """There were messages that would have shown it, and each of them ended untold."""
+    since = message.c.created_at >= voucher.c.issued_at
+    return and_(_message(since), not_(_message(since, message.c.state.not_in(UNTOLD))))
+
+
+def _says_no_more() -> ColumnElement[bool]:
+    """The match is over; or it has left that step, and nobody is told of a later one who was told of none before."""
+    place = cast(match.c.next_step, String)
+    waits_there = _message(or_(message.c.step == place, message.c.step.like(place + literal(".%"))))
+    told = _message(message.c.state.not_in((*UNTOLD, MessageState.UNDELIVERED)))
+    silent = or_(match.c.state != MatchState.OPEN, and_(not_(waits_there), not_(told)))
+    return select(match.c.id).where(match.c.id == voucher.c.match_id, silent).correlate(voucher).exists()
