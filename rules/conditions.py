@@ -10,7 +10,7 @@ from typing import Any
 from dateutil.relativedelta import relativedelta
 
 from models.terms import Money
-from rules.errors import closest, listing
+from rules.errors import closest, cut, listing
 from rules.facts import Fact, Kind, Relation, Subject
 from rules.reader import YAML11_BOOLEANS, Complaints, Node, Place
 from rules.values import DURATION_FORM, MOMENT_FORM, MONEY_FORM, Moment, duration, moment, money
@@ -193,7 +193,7 @@ class Parser:
         near = closest(word, known)
         self.said.add(
             at,
-            f"'{word}' is not known of {'an' if here.name[0] in 'aeiou' else 'a'} {here.name}",
+            f"'{cut(word)}' is not known of {'an' if here.name[0] in 'aeiou' else 'a'} {here.name}",
             expected=listing(known),
             meant=prefix + near if near else "",
         )

@@ -1,8 +1,8 @@
 """What can be wrong with a rule file, each with its place, all at once."""
 
-from models.places import Problem, Refused, closest, listing
+from models.places import Problem, Refused, closest, cut, listing
 
-__all__ = ["Problem", "RuleErrors", "closest", "listing"]
+__all__ = ["Problem", "RuleErrors", "closest", "cut", "listing"]
 
 
 class RuleErrors(Refused):
