@@ -161,7 +161,7 @@ def _stay(
 ) -> None:
     import time
 
-    from beforehand.proving.watching import affected, watch
+    from beforehand.proving.watching import affected, footprint, watch
 
     def again(changes: set[Path]) -> None:
         chosen = affected(_still(folder, asked, files), changes)
@@ -169,11 +169,12 @@ def _stay(
             typer.echo(f"\n{', '.join(sorted(path.name for path in changes))} changed")
             _run(prover, chosen, said, verbose=verbose)
 
-    _run(prover, files, said, verbose=verbose)
     looked_at = [folder, said.templates, *([said.facts] if said.facts else []), *files]
+    before = footprint(looked_at)
+    _run(prover, files, said, verbose=verbose)
     typer.echo("Watching; Ctrl-C ends.")
     try:
-        watch(looked_at, again, rest=lambda: time.sleep(LOOK_EVERY))
+        watch(looked_at, again, rest=lambda: time.sleep(LOOK_EVERY), seen=before)
     except KeyboardInterrupt:
         typer.echo("")
 

@@ -1,6 +1,6 @@
 """Looks at files until one is saved: by their times and sizes, so that no helper of the system is needed."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,17 +33,20 @@ def affected(files: Iterable[Path], changes: set[Path]) -> list[Path]:
 
 
 def watch(
-    folders: Iterable[Path],
+    folders: Sequence[Path],
     told: Callable[[set[Path]], None],
     *,
     rest: Callable[[], object],
+    seen: Footprint | None = None,
     going: Callable[[], bool] = lambda: True,
 ) -> None:
     """Call ``told`` with what changed, whenever something did, for as long as ``going``; ``rest`` between the looks.
 
+    ``seen`` is how the files were when they were last looked at (None: as they are now).
     A save that is still going on is waited for: only what has stayed as it is from one look to the next is told.
     """
-    seen = known = footprint(folders)
+    known = footprint(folders)
+    seen = known if seen is None else seen
     while going():
         rest()
         now = footprint(folders)

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import threading
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import IO
@@ -121,6 +122,8 @@ def until(stream: IO[str] | None, word: str) -> str:
 def test_watching_runs_again_what_was_saved(rules: Path) -> None:
     command = [sys.executable, "-u", "-m", "beforehand", "test", "--watch", "--rules", str(rules), "late-order"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as running:
+        late = threading.Timer(60, running.kill)
+        late.start()
         try:
             until(running.stdout, "Watching")
             path = rules / "late-order.yaml"
@@ -130,4 +133,5 @@ def test_watching_runs_again_what_was_saved(rules: Path) -> None:
             path.write_text(whole)
             assert "2 tests" in until(running.stdout, "✓✓")
         finally:
+            late.cancel()
             running.terminate()
