@@ -70,7 +70,7 @@ def _shown_without_voucher(source: str) -> Iterator[tuple[int, str]]:
 def _words() -> re.Pattern[str]:
     """One pattern of all words; ``#`` stands for a number, letters of ours stand alone, others may be joined."""
     with WORDS.open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
+        rows = sorted(csv.DictReader(stream), key=lambda row: -len(row["word"]))  # "#% off" before "#%"
     return re.compile("|".join(_pattern(row["word"], row["language"]) for row in rows), re.IGNORECASE)
 
 
