@@ -33,7 +33,8 @@ SHOWN_MISSES = 3
 WIDE = 500
 """So many of a customer's rows of one kind are looked at, the newest first; matches among the rest are found anyway."""
 LOOKS, FEW_LOOKS = 60, 12
-"""So often a subject is looked at again at another moment: for a rule that was named, and for each of all rules."""
+"""So often a subject is looked at again at another moment: for a rule that was named, and for each of all rules where
+only one condition is in the way."""
 PAST = 20
 
 rule_pass = TABLES["rule_pass"]
@@ -172,7 +173,8 @@ def _rule(asked: _Question, rule: Rule, past: list[PastMatch]) -> RuleReport:
         except RuleErrors as wrong:
             problem = f"the rule cannot be run: {wrong.problems[0]}"
         notes += _gate_notes(asked, rule)
-    shown = [*holding[:SHOWN_MATCHES], *[v for v in verdicts if not v.holds][: SHOWN_MISSES if asked.named and not holding else 1]]
+    few = SHOWN_MISSES if asked.named and not holding else 1
+    shown = [*holding[:SHOWN_MATCHES], *[each for each in verdicts if not each.holds][:few]]
     keys = _keys(asked, rule, [each.subject_id for each in shown])
     made = [_subject(asked, rule, each, keys) for each in shown]
     steps = steps_of(asked.connection, asked.app, rule, asked.now, only, decided) if asked.pretend and decided else {}
@@ -234,7 +236,8 @@ def _keys(asked: _Question, rule: Rule, ids: Iterable[int]) -> dict[int, str]:
 
 def _subject(asked: _Question, rule: Rule, seen: Told, keys: dict[int, str]) -> SubjectReport:
     voice = Voice(asked.now, seen.zone)
-    look = _look(asked, rule, seen, LOOKS if asked.named else FEW_LOOKS)
+    few = FEW_LOOKS if len(seen.failing) == 1 else 0
+    look = _look(asked, rule, seen, LOOKS if asked.named else few)
     tell = not seen.holds and seen.there
     return SubjectReport(
         kind=rule.subject.name,
