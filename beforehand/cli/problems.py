@@ -85,18 +85,21 @@ def _moves(char: str) -> bool:
     return unicodedata.category(char) in ("Cc", "Cs") or "\u202a" <= char <= "\u202e" or "\u2066" <= char <= "\u2069"
 
 
-@lru_cache(maxsize=8)
 def _lines(path: str) -> list[str]:
     """The lines of a file, as YAML counts them; none where it cannot be shown."""
     from models.yaml_files import MAX_BYTES
 
-    file = Path(path)
     try:
-        if not file.is_file() or file.stat().st_size > MAX_BYTES:
-            return []
-        return file.read_text(encoding="utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        stat = Path(path).stat()
+        return _read(path, stat.st_mtime_ns) if Path(path).is_file() and stat.st_size <= MAX_BYTES else []
     except (OSError, UnicodeDecodeError):
         return []
+
+
+@lru_cache(maxsize=8)
+def _read(path: str, _as_of: int) -> list[str]:
+    text = Path(path).read_text(encoding="utf-8-sig")
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def github(problems: Iterable["Problem"], here: Path) -> Iterator[str]:
