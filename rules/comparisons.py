@@ -9,7 +9,7 @@ from dateutil.relativedelta import relativedelta
 from sqlalchemy import JSON, BigInteger, Boolean, ColumnElement, Date, and_, bindparam, case, literal, not_, or_
 
 from models.terms import Money
-from models.types import day_start, local_day
+from models.types import UTCDateTime, day_start, local_day
 from rules.conditions import Compare, ListFile, Path
 from rules.exchange import converted
 from rules.facts import Fact, Kind
@@ -153,13 +153,14 @@ def money_currency(value: Any) -> str | None:
     return first.currency if isinstance(first, Money) else None
 
 
-def instant(moment: Moment, scope: Scope) -> datetime | None:
-    """The moment itself where it is an instant; None where it is a calendar day."""
-    if moment.at is not None:
-        return moment.at
-    if moment.ago is not None:
-        return scope.clock.now - moment.ago
-    return scope.clock.now + moment.ahead if moment.ahead is not None else None
+def instant(moment: Moment, scope: Scope) -> Expr | None:
+    """The moment itself, bound, where it is an instant; None where it is a calendar day."""
+    at, ago, ahead = moment.at, moment.ago, moment.ahead
+    if at is not None:
+        return literal(at, UTCDateTime())
+    if ago is not None:
+        return scope.clock.at(lambda now: now - ago)
+    return scope.clock.at(lambda now: now + ahead) if ahead is not None else None
 
 
 def day_of(value: Any, scope: Scope) -> Expr:
@@ -175,7 +176,7 @@ def day_of(value: Any, scope: Scope) -> Expr:
         return weekday_before(scope.today(), value.weekday + 1)
     found = instant(value, scope)
     assert found is not None
-    return local_day(scope.clock.at(found), scope.zone())
+    return local_day(found, scope.zone())
 
 
 def _is_day(value: Any) -> bool:
@@ -188,9 +189,9 @@ def window(
     """``within`` d: later than d before now, and not after now. ``within_next`` d: after now, at most d ahead."""
     clock = scope.clock
     if within is not None:
-        return and_(column > clock.at(clock.now - within), column <= clock.moment)
+        return and_(column > clock.at(lambda now: now - within), column <= clock.moment)
     assert ahead is not None
-    return and_(column > clock.moment, column <= clock.at(clock.now + ahead))
+    return and_(column > clock.moment, column <= clock.at(lambda now: now + ahead))
 
 
 def _moment(column: Expr, op: str, value: Any, scope: Scope) -> ColumnElement[bool]:
@@ -207,7 +208,7 @@ def _moment(column: Expr, op: str, value: Any, scope: Scope) -> ColumnElement[bo
             return _days(local_day(column, scope.zone()), op, day_of(value, scope))
         return and_(_whole_day(column, op, value, scope), *_coarse(column, op, value, scope))
     at = instant(value, scope) if isinstance(value, Moment) else None
-    there = scope.clock.at(at) if at is not None else other(value, scope)[0]
+    there = at if at is not None else other(value, scope)[0]
     match op:
         case "before":
             return column < there
@@ -222,13 +223,13 @@ def _not_after(column: Expr, value: Any, scope: Scope) -> ColumnElement[bool]:
     if _is_day(value):
         return column < _ends(day_of(value, scope), value, scope)
     at = instant(value, scope) if isinstance(value, Moment) else None
-    return column <= (scope.clock.at(at) if at is not None else other(value, scope)[0])
+    return column <= (at if at is not None else other(value, scope)[0])
 
 
 def _ends(day: Expr, value: Any, scope: Scope) -> Expr:
     """The first moment after a day; the last day of the calendar has none on SQLite."""
     if isinstance(value, Moment) and value.on == date.max:
-        return scope.clock.at(datetime.max.replace(tzinfo=UTC))
+        return literal(datetime.max.replace(tzinfo=UTC), UTCDateTime())
     return day_start(day_plus(day, 1), scope.zone())
 
 
@@ -248,21 +249,21 @@ def _whole_day(column: Expr, op: str, value: Moment, scope: Scope) -> ColumnElem
 def _coarse(column: Expr, op: str, value: Moment, scope: Scope) -> list[ColumnElement[bool]]:
     if value.day is None:
         return []
-    near = scope.clock.now + timedelta(days=value.day)
+    away = timedelta(days=value.day)
     bounds = []
     if op in ("before", "is"):
-        bounds.append(column < scope.clock.at(near + SLACK))
+        bounds.append(column < scope.clock.at(lambda now: now + away + SLACK))
     if op in ("after", "since", "is"):
-        bounds.append(column > scope.clock.at(near - SLACK))
+        bounds.append(column > scope.clock.at(lambda now: now + away - SLACK))
     return bounds
 
 
 def _day(column: Expr, op: str, value: Any, scope: Scope, *, indexed: bool) -> ColumnElement[bool]:
     clock = scope.clock
     if op == "within":
-        return and_(column >= local_day(clock.at(clock.now - value), scope.zone()), column <= scope.today())
+        return and_(column >= local_day(clock.at(lambda now: now - value), scope.zone()), column <= scope.today())
     if op == "within_next":
-        return and_(column >= scope.today(), column <= local_day(clock.at(clock.now + value), scope.zone()))
+        return and_(column >= scope.today(), column <= local_day(clock.at(lambda now: now + value), scope.zone()))
     if op == "between":
         return and_(column >= day_of(value[0], scope), column <= day_of(value[1], scope))
     if op in ("in", "not_in"):
@@ -290,10 +291,10 @@ def _days(column: Expr, op: str, day: Expr) -> ColumnElement[bool]:
 def _coarse_day(column: Expr, op: str, value: Any, scope: Scope) -> list[ColumnElement[bool]]:
     if not isinstance(value, Moment) or value.day is None:
         return []
-    utc: date = scope.clock.now.date() + timedelta(days=value.day)
+    away, one = timedelta(days=value.day), timedelta(days=1)
     bounds = []
     if op in ("before", "is"):
-        bounds.append(column <= literal(utc + timedelta(days=1), Date()))
+        bounds.append(column <= scope.clock.day(lambda now: now.date() + away + one))
     if op in ("after", "since", "is"):
-        bounds.append(column >= literal(utc - timedelta(days=1), Date()))
+        bounds.append(column >= scope.clock.day(lambda now: now.date() + away - one))
     return bounds

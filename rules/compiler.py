@@ -29,7 +29,7 @@ from sqlalchemy.sql.selectable import NamedFromClause
 
 from models.terms import Money
 from models.types import Json
-from rules.comparisons import compare, money_currency, of_time, ordered, plain, window
+from rules.comparisons import compare, money_currency, of_time, ordered, other, plain, window
 from rules.conditions import Compare, Condition, Group, Path, Related
 from rules.exchange import converted
 from rules.facts import Kind, Relation, Subject
@@ -59,7 +59,7 @@ class Compiler:
             return self._group(test, required=required, facts=facts)
         if isinstance(test, Compare):
             if facts and test.path.fact is not None:
-                self.facts[test.path.text] = _shown(self.scope.fact(test.path, test.path.fact), test.path.fact.kind)
+                self.facts[test.path.text] = _shown(other(test.path, self.scope)[0], test.path.fact.kind)
             return compare(test, self.scope)
         return self._related(test, required=required, facts=facts)
 
@@ -282,7 +282,8 @@ class _Derived:
         test = self.test
         assert test.within is not None
         natural = self.scope.table.c[test.path.subject.natural]
-        recent = natural > self.clock.at(self.clock.now - test.within)
+        span = test.within
+        recent = natural > self.clock.at(lambda now: now - span)
         measured: ColumnElement[Any] = literal(1)
         if test.of is not None:
             measured = self.scope.fact(Path((), test.of, self.scope.subject, self.scope.subject), test.of)

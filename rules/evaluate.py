@@ -15,17 +15,18 @@ from rules.errors import Problem, RuleErrors
 from rules.facts import Kind
 from rules.loader import Rule
 from rules.reader import Node
-from rules.scope import Clock, Scope
+from rules.scope import Clock, Now, Scope
 
 FAR = datetime(9999, 1, 1, tzinfo=UTC)
 
 
-def matching(rule: Rule, *, now: datetime, zone: str, only: Select[Any] | None = None) -> Select[Any]:
+def matching(rule: Rule, *, now: Now, zone: str, only: Select[Any] | None = None) -> Select[Any]:
     """The subjects for which a rule holds at ``now``.
 
     Columns: ``subject_id``, ``customer_id`` (null where nobody is known), ``facts`` (JSON by condition).
     ``zone`` is for customers whose own is not known; ``only`` (one column of ids) narrows the subjects, and
     with them all that is looked at on their behalf: one customer among a million is asked about in milliseconds.
+    ``now`` may be a function that is asked whenever the statement runs.
     """
     plain = tuple(condition for condition in rule.conditions.values() if narrows(condition))
     scope = Scope(rule.subject, rule.parser.subjects, Clock(now, zone, rule.rates), narrowing=plain, only=only)

@@ -1,15 +1,18 @@
 """Where a condition stands in SQL: a subject's table, the tables joined to it, and the clock."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Date,
     FromClause,
     Select,
     Subquery,
     and_,
+    bindparam,
     case,
     func,
     literal,
@@ -17,6 +20,7 @@ from sqlalchemy import (
     true,
 )
 from sqlalchemy.sql.selectable import NamedFromClause
+from sqlalchemy.types import TypeEngine
 
 import models
 from models.types import UTCDateTime, local_day
@@ -32,22 +36,39 @@ BORN = {"call": "started_at", "survey": "asked_at", "payment": ""}
 """Where a row comes to be at another moment than the one that dates it; empty: it has no such moment."""
 
 
+Now = datetime | Callable[[], datetime]
+"""A moment, or what gives it when it is asked for."""
+
+
 @dataclass(frozen=True)
 class Clock:
-    """The moment the question is asked, the zone of customers whose own is not known, rates between currencies."""
+    """The moment the question is asked, the zone of customers whose own is not known, rates between currencies.
 
-    now: datetime
+    ``now`` may be a function, asked anew whenever the statement runs: so one statement serves a whole replay.
+    """
+
+    now: Now
     zone: str
     rates: Rates | None = None
 
     @property
     def moment(self) -> ColumnElement[datetime]:
         """Now, bound."""
-        return literal(self.now, UTCDateTime())
+        return self.at(lambda now: now)
 
-    def at(self, when: datetime) -> ColumnElement[datetime]:
-        """Another moment, bound."""
-        return literal(when, UTCDateTime())
+    def at(self, of: Callable[[datetime], datetime]) -> ColumnElement[datetime]:
+        """Another moment, told from now, bound."""
+        return self._bound(of, UTCDateTime())
+
+    def day(self, of: Callable[[datetime], date]) -> ColumnElement[date]:
+        """A calendar day, told from now, bound."""
+        return self._bound(of, Date())
+
+    def _bound(self, of: Callable[[datetime], Any], kind: TypeEngine[Any]) -> ColumnElement[Any]:
+        now = self.now
+        if isinstance(now, datetime):
+            return literal(of(now), kind)
+        return bindparam(None, callable_=lambda: of(now()), type_=kind, unique=True)
 
 
 @dataclass

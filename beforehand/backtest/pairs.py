@@ -136,6 +136,8 @@ class _Reader:
     def _window(self, test: Related, there: Place) -> Iterator[Pair]:
         natural = there.subject.natural
         spans: list[relativedelta] = []
+        if natural and test.aggregate == "latest":
+            yield Pair(there.way, natural, NOW)
         if test.within is not None:
             spans += [-test.within] + ([-(test.within + test.within)] if test.aggregate == "change" else [])
         if test.within_next is not None:

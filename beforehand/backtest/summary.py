@@ -147,7 +147,8 @@ def _sample(app: App, terms: Terms, row: Row[Any], context: dict[str, Any]) -> S
         rendered = templates_of(app).render(row.template, Channel(row.channel), row.language, context)
         said = {"language": rendered.language, "headline": rendered.subject, "text": rendered.text}
         if row.channel == Channel.SMS:
-            said["segments"] = count_segments(rendered.text).segments
+            size = count_segments(rendered.text)
+            said |= {"segments": size.segments, "encoding": size.encoding}
     except RenderingError as wrong:
         said["problem"] = str(wrong)
     return Sample(

@@ -3,16 +3,20 @@
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import (
     Column,
     Connection,
+    Insert,
+    Integer,
     MetaData,
     Select,
     String,
     Table,
     and_,
+    bindparam,
     delete,
     func,
     insert,
@@ -46,6 +50,8 @@ def _subjects(name: str) -> Table:
     key = Column("subject_id", BigKey, primary_key=True, autoincrement=False)
     return _temporary(name, key, Column("customer_id", BigKey, index=True), Column("facts", Json))
 
+
+SUBJECT = ["subject_id", "customer_id", "facts"]
 
 standing = _subjects("standing")
 looked = _subjects("looked")
@@ -105,6 +111,7 @@ class Standing:
     _restless: bool = False
     _withheld: bool = False
     _ledger: list[datetime] = field(default_factory=list)
+    _number: int = 0
 
     def begin(self) -> None:
         """Work out the slots at which anybody's verdict can change. Raises NotImplementedError where that cannot be."""
@@ -148,8 +155,9 @@ class Standing:
         if number not in self._busy:
             return False
         asked = select(moment.c.subject_id).where(moment.c.slot == number)
+        self._number = number
         connection.execute(delete(looked))
-        self._fill(looked, matching(self.rule, now=now, zone=self.ground.zone, only=asked))
+        connection.execute(self._asking)
         came = select(func.count()).where(looked.c.subject_id.not_in(select(standing.c.subject_id)))
         gone = and_(standing.c.subject_id.in_(asked), standing.c.subject_id.not_in(select(looked.c.subject_id)))
         changed = bool(connection.execute(came).scalar_one()) or self._withheld_among(gone)
@@ -157,8 +165,16 @@ class Standing:
         self._fill(standing, select(looked.c.subject_id, looked.c.customer_id, looked.c.facts))
         return changed
 
+    @cached_property
+    def _asking(self) -> Insert:
+        """Writes into ``looked`` who matches at the slot that it is now: built once, because that takes longest."""
+        slot = bindparam(None, callable_=lambda: self._number, type_=Integer(), unique=True)
+        asked = select(moment.c.subject_id).where(moment.c.slot == slot)
+        found = matching(self.rule, now=lambda: self.ground.slots[self._number], zone=self.ground.zone, only=asked)
+        return insert(looked).from_select(SUBJECT, found)
+
     def _fill(self, table: Table, rows: Select[Any]) -> None:
-        self.connection.execute(insert(table).from_select(["subject_id", "customer_id", "facts"], rows))
+        self.connection.execute(insert(table).from_select(SUBJECT, rows))
 
     def _withheld_among(self, gone: Any) -> bool:
         """Whether one who went was withheld: should they come again, they are found anew, and a pass must know."""
