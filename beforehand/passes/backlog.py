@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, or_, select
+from sqlalchemy import Connection, Select, false, or_, select
 
 from beforehand.passes.house import version_of
 from beforehand.passes.in_force import IN_FORCE, last_live_pass, live_since
@@ -35,7 +35,7 @@ def backlog_of(
         return None
     at = said or (last.started_at if went_on else live)
     if at <= THE_BEGINNING:
-        return None
+        return Backlog(at, select(candidate.c.subject_id).where(false()), anew=True)
     if at >= now:
         return Backlog(at, anew=said is not None)
     if said is not None or not went_on:
