@@ -1,6 +1,6 @@
 """Checks a rule set as a whole: the files, what is suspicious in them, their templates, and what the data say."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,6 +17,7 @@ from models.database import reading
 from models.terms import VoucherStep
 from models.vocabulary import Purpose, RuleStatus
 from rules.checks import disjoint, error, implies, suspicions, warning
+from rules.endpoints import unknown_endpoints
 from rules.errors import Problem, RuleErrors
 from rules.loader import UNPROVEN, Rule, read_folder
 from rules.reader import Place
@@ -50,17 +51,28 @@ class Checked:
 
 
 def check(
-    rules: Path, texts: Texts, facts: Path | None = None, *, data: Data | None = None, why_not: str = ""
+    rules: Path,
+    texts: Texts,
+    facts: Path | None = None,
+    *,
+    data: Data | None = None,
+    why_not: str = "",
+    endpoints: Collection[str] | None = None,
+    rates: Sequence[Problem] = (),
 ) -> Checked:
     """Look at the rules of a folder (or one file) and say all that is wrong, in all of them at once.
 
-    Without ``data`` that part is left out, and ``unchecked`` says so with ``why_not``. Nothing is raised for what is
+    ``endpoints`` are the names that webhook steps may use (None: not asked), ``rates`` what is wrong with the table of
+    rates. Without ``data`` that part is left out, and ``unchecked`` says so with ``why_not``. Nothing is raised for what is
     wrong in a file.
     """
     try:
         loaded, found = read_folder(rules, facts)
     except RuleErrors as refused:
         return Checked(0, tuple(refused.problems), refused=True)
+    if endpoints is not None:
+        found += [each for rule in loaded.values() for each in unknown_endpoints(rule, endpoints)]
+    found += rates
     broken = any(not problem.warning for problem in found)
     found = [replace(problem, warning=False) if problem.said == UNPROVEN else problem for problem in found]
     for rule in loaded.values():

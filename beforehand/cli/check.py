@@ -11,6 +11,7 @@ from beforehand.cli.common import FINDINGS, fail, print_json, settings
 if TYPE_CHECKING:
     from beforehand.checking import Checked, Data
     from beforehand.settings import Settings
+    from rules.errors import Problem
 
 
 class Format(StrEnum):
@@ -54,10 +55,23 @@ def _checked(said: "Settings", rules: Path, *, database: bool) -> "Checked":
     texts = Texts(Templates(said.templates, language=said.language, zone=said.time_zone))
     data, why_not = _data(said) if database else (None, "no database was asked")
     try:
-        return check_rules(rules, texts, said.facts, data=data, why_not=why_not)
+        endpoints, rates = said.webhooks, _rates(said)
+        return check_rules(rules, texts, said.facts, data=data, why_not=why_not, endpoints=endpoints, rates=rates)
     finally:
         if data is not None:
             data.engine.dispose()
+
+
+def _rates(said: "Settings") -> "list[Problem]":
+    """What is wrong with the table of rates."""
+    from beforehand.passes.house import rates_of
+    from rules.errors import RuleErrors
+
+    try:
+        rates_of(said)
+    except RuleErrors as wrong:
+        return list(wrong.problems)
+    return []
 
 
 def _data(said: "Settings") -> tuple["Data | None", str]:

@@ -24,6 +24,7 @@ from rules.rule_tests import Expected, Stage
 message: Any = models.Message.__table__  # type: ignore[attr-defined]
 voucher: Any = models.Voucher.__table__  # type: ignore[attr-defined]
 task: Any = models.Task.__table__  # type: ignore[attr-defined]
+webhook: Any = models.Webhook.__table__  # type: ignore[attr-defined]
 customer: Any = models.Customer.__table__  # type: ignore[attr-defined]
 
 GONE_WRONG = tuple(state for state in NOT_TOLD if state is not MessageState.UNDELIVERED)
@@ -51,6 +52,7 @@ class Happening:
 def happened(connection: Connection, app: App, rule: Rule) -> list[Happening]:
     """All that the rule did so far, in order. Every message is rendered."""
     found = [*_vouchers(connection, rule), *_messages(connection, app, rule), *_tasks(connection, rule)]
+    found += _webhooks(connection, rule)
     return sorted(found, key=lambda each: each.order)
 
 
@@ -81,6 +83,18 @@ def _tasks(connection: Connection, rule: Rule) -> list[Happening]:
             desk=row.desk,
         )
         for row in connection.execute(ours)
+    ]
+
+
+def _webhooks(connection: Connection, rule: Rule) -> list[Happening]:
+    return [
+        Happening(
+            key=("webhook", row.id),
+            order=(row.created_at, row.match_id, step_index(row.step), 2),
+            verb="webhook",
+            what=row.endpoint,
+        )
+        for row in connection.execute(select(webhook).where(webhook.c.rule_id == rule.id))
     ]
 
 

@@ -57,7 +57,7 @@ def _take(app: App, test: RuleTest, now: datetime) -> bool:
         report = advance(app, now)
         if report.problems:
             raise RuntimeError("; ".join(report.problems))
-        if not any((delivered, report.planned, report.tasks, report.vouchers, report.stopped)):
+        if not any((delivered, report.planned, report.tasks, report.vouchers, report.webhooks, report.stopped)):
             return turn > 0
     return True
 
