@@ -16,11 +16,16 @@ from beforehand.checking.texts import Texts
 from models.database import reading
 from models.terms import VoucherStep
 from models.vocabulary import Purpose, RuleStatus
-from rules.checks import disjoint, error, implies, suspicions, warning
+from rules.checks import error, suspicions, warning
+from rules.conditions import NOWHERE
 from rules.endpoints import unknown_endpoints
 from rules.errors import Problem, RuleErrors
 from rules.loader import UNPROVEN, Rule, read_folder
+from rules.pairs import Findings, disjoint, implies
 from rules.reader import Place
+
+MANY = 3
+"""Other rules that a warning names; of more only how many there are."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +68,8 @@ def check(
     """Look at the rules of a folder (or one file) and say all that is wrong, in all of them at once.
 
     ``endpoints`` are the names that webhook steps may use (None: not asked), ``rates`` what is wrong with the table of
-    rates. Without ``data`` that part is left out, and ``unchecked`` says so with ``why_not``. Nothing is raised for what is
-    wrong in a file.
+    rates. Without ``data`` that part is left out, and ``unchecked`` says so with ``why_not``. Nothing is raised for what
+    is wrong in a file.
     """
     try:
         loaded, found = read_folder(rules, facts)
@@ -111,30 +116,42 @@ def place_of_step(rule: Rule, number: int, word: str) -> Place:
 def _asked(connection: Connection | None, data: Data | None, rules: list[Rule], texts: Texts) -> list[Problem]:
     """What depends on the data, or can be said for certain without."""
     found: list[Problem] = []
-    if connection is not None:
-        spoken = languages(connection)
-        for rule in rules:
-            found += texts.unspoken(rule, spoken)
-    pairs = list(_meeting(rules))
     if connection is None or data is None:
-        return found + [_same(one, other, "") for one, other in pairs if implies(one, other) or implies(other, one)]
-    chosen = list({rule.id: rule for pair in pairs for rule in pair}.values())
-    ids = [(one.id, other.id) for one, other in pairs]
-    counts = found_by_both(connection, chosen, ids, now=data.now, zone=data.zone) if pairs else {}
-    by_ids = dict(zip(ids, pairs, strict=True))
-    return found + [_same(*by_ids[pair], f": {count:,} now") for pair, count in counts.items()]
+        certain = [(one, other, "") for one, other, surely in _meeting(rules) if surely]
+        return _same(certain)
+    spoken = languages(connection)
+    for rule in rules:
+        found += texts.unspoken(rule, spoken)
+    pairs = {(one.id, other.id): (one, other) for one, other, _ in _meeting(rules)}
+    chosen = list({rule.id: rule for pair in pairs.values() for rule in pair}.values())
+    counts = found_by_both(connection, chosen, pairs, now=data.now, zone=data.zone) if pairs else {}
+    return found + _same([(*pairs[pair], f" ({count:,} now)") for pair, count in counts.items()])
 
 
-def _meeting(rules: list[Rule]) -> Iterator[tuple[Rule, Rule]]:
-    """Live rules that look at the same subjects for the same purpose in the same hour, and may find the same ones."""
-    live = [rule for rule in rules if rule.terms.status is RuleStatus.LIVE]
-    for one, other in combinations(live, 2):
+def _meeting(rules: list[Rule]) -> Iterator[tuple[Rule, Rule, bool]]:
+    """Live rules that look at the same subjects for the same purpose in the same hour, and may find the same ones.
+
+    Each pair with whether one of them surely finds whatever the other finds.
+    """
+    findings = Findings()
+    live = [(rule, findings.of(rule)) for rule in rules if rule.terms.status is RuleStatus.LIVE]
+    for (one, first), (other, second) in combinations(live, 2):
         alike = one.terms.subject == other.terms.subject and one.terms.purpose is other.terms.purpose
-        if alike and same_hour(one, other) and not disjoint(one, other):
-            yield one, other
+        if alike and same_hour(one, other) and not disjoint(first, second):
+            yield one, other, implies(first, second) or implies(second, first)
 
 
-def _same(one: Rule, other: Rule, count: str) -> Problem:
-    when = other.root.get("when")
-    said = f"this rule and '{one.id}' reach the same customers in the same hour{count}"
-    return warning(other, when.place if when is not None else (1, 1), said)
+def _same(pairs: list[tuple[Rule, Rule, str]]) -> list[Problem]:
+    """One warning for each rule that shares its hour and its people with rules before it."""
+    shared: dict[str, list[str]] = {}
+    rules: dict[str, Rule] = {}
+    for one, other, count in pairs:
+        rules[other.id] = other
+        shared.setdefault(other.id, []).append(f"'{one.id}'{count}")
+    found: list[Problem] = []
+    for rule_id, others in shared.items():
+        when = rules[rule_id].root.get("when")
+        more = f" and {len(others) - MANY} more" if len(others) > MANY else ""
+        said = f"this rule reaches in the same hour the same customers as {', '.join(others[:MANY])}{more}"
+        found.append(warning(rules[rule_id], when.place if when is not None else NOWHERE, said))
+    return found
