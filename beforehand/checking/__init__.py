@@ -68,8 +68,8 @@ def check(
     """Look at the rules of a folder (or one file) and say all that is wrong, in all of them at once.
 
     ``endpoints`` are the names that webhook steps may use (None: not asked), ``rates`` what is wrong with the table of
-    rates. Without ``data`` that part is left out, and ``unchecked`` says so with ``why_not``. Nothing is raised for what
-    is wrong in a file.
+    rates. Without ``data`` that part is left out, and ``unchecked`` says so with ``why_not``. Nothing is raised for
+    what is wrong in a file.
     """
     try:
         loaded, found = read_folder(rules, facts)
