@@ -7,12 +7,12 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from beforehand.backtest.standins import replaying
 from beforehand.planning.compare import Comparing, Pair, change_of, pairs_of
 from beforehand.planning.report import Kind, Plan, RuleChange, Weekly
 from beforehand.planning.sides import NothingToCompare, Side, files_side, other_side
 from beforehand.planning.weekly import weekly
 from beforehand.wiring import App
-from models.database import reading
 from rules.errors import RuleErrors
 from rules.loader import Rule
 
@@ -46,7 +46,7 @@ def plan(
         differing = [(pair, change) for pair, change in found if change is not None]
         changes: list[RuleChange] = []
         if differing:
-            with reading(app.engine) as connection:
+            with replaying(app.engine) as connection:
                 changes = Comparing(connection, app, now, new.rules).all_of(differing)
         replayed = _Replays(app, now, weeks, progress)
         changes = [replayed.of(pair, change) for (pair, _), change in zip(differing, changes, strict=True)]
