@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 
 from models.terms import Send, Step, VoucherStep
-from rules.atoms import Ways
 from rules.conditions import NOWHERE, Compare, Condition, Group, Related
-from rules.constraints import Clash, impossible, product, ways
+from rules.constraints import Clash, Memo, impossible, product, ways
 from rules.errors import Problem
 from rules.loader import Rule
 from rules.reader import Node, Place
@@ -14,9 +13,10 @@ from rules.reader import Node, Place
 def suspicions(rule: Rule) -> list[Problem]:
     """Warnings about conditions of a rule that are impossible or always true, each at its place in the file."""
     found: list[Problem] = []
+    memo: Memo = {}
     for name, condition in {**rule.conditions, **rule.exceptions}.items():
-        found += [warning(rule, at, f"{name}: {said}") for at, said in _odd(condition, name)]
-    return found or list(_together(rule))
+        found += [warning(rule, at, f"{name}: {said}") for at, said in _odd(condition, name, memo)]
+    return found or list(_together(rule, memo))
 
 
 def warning(rule: Rule, at: Place, said: str) -> Problem:
@@ -29,19 +29,19 @@ def error(rule: Rule, at: Place, said: str, expected: str = "") -> Problem:
     return Problem(rule.path, *at, said, expected)
 
 
-def _odd(test: Condition, name: str) -> Iterator[tuple[Place, str]]:
+def _odd(test: Condition, name: str, memo: Memo) -> Iterator[tuple[Place, str]]:
     """What is odd in a condition: all of it, else its parts."""
-    clash = impossible(ways(test, name))
+    clash = impossible(ways(test, name, memo=memo))
     if clash is not None:
         yield clash.at, f"this can never hold: {clash.said}"
         return
-    if impossible(ways(test, name, holds=False)) is not None:
+    if impossible(ways(test, name, holds=False, memo=memo)) is not None:
         yield _place(test), "this always holds, whatever the data say"
         return
     if isinstance(test, Compare):
         yield from _spent(test)
     for part in _parts(test):
-        yield from _odd(part, name)
+        yield from _odd(part, name, memo)
 
 
 def _parts(test: Condition) -> Iterator[Condition]:
@@ -67,15 +67,15 @@ def _place(test: Condition) -> Place:
     return test.at
 
 
-def _together(rule: Rule) -> Iterator[Problem]:
+def _together(rule: Rule, memo: Memo) -> Iterator[Problem]:
     """Named conditions that exclude one another: all must hold, and no exception."""
-    wanted = [ways(condition, name) for name, condition in rule.conditions.items()]
+    wanted = [ways(condition, name, memo=memo) for name, condition in rule.conditions.items()]
     clash = impossible(product(wanted))
     if clash is not None:
         yield warning(rule, clash.at, f"{_named(clash)} can never hold together: {clash.said}")
         return
     for name, exception in rule.exceptions.items():
-        clash = impossible(product([*wanted, ways(exception, name, holds=False)]))
+        clash = impossible(product([*wanted, ways(exception, name, holds=False, memo=memo)]))
         if clash is not None:
             at = rule.root.get("unless")
             place = at.keys[name].place if at is not None and name in at.keys else clash.at
@@ -84,24 +84,6 @@ def _together(rule: Rule) -> Iterator[Problem]:
 
 def _named(clash: Clash) -> str:
     return " and ".join(clash.names) or "the conditions"
-
-
-def disjoint(one: Rule, other: Rule) -> bool:
-    """Whether two rules about the same kind of subject can never find the same one at the same moment."""
-    return impossible(product([*_finds(one), *_finds(other)])) is not None
-
-
-def implies(one: Rule, other: Rule) -> bool:
-    """Whether whatever one rule finds is surely found by the other too."""
-    found = _finds(one)
-    kept = [ways(condition, holds=False) for condition in other.conditions.values()]
-    stopped = [ways(condition) for condition in other.exceptions.values()]
-    return all(impossible(product([*found, missed])) is not None for missed in [*kept, *stopped])
-
-
-def _finds(rule: Rule) -> list[Ways]:
-    wanted = [ways(condition) for condition in rule.conditions.values()]
-    return [*wanted, *(ways(condition, holds=False) for condition in rule.exceptions.values())]
 
 
 def sends(steps: tuple[Step, ...], then: Node | None = None) -> Iterator[tuple[Send, bool, Place]]:

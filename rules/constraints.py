@@ -20,18 +20,31 @@ MOST_WAYS = 64
 """So many ways are looked at; of what has more, one part is taken to be possible."""
 
 
-def ways(test: Condition, name: str = "", *, holds: bool = True) -> Ways:
+Memo = dict[tuple[int, bool], Ways]
+"""Ways that were worked out before, by the condition's identity: those of one rule, while it is looked at."""
+
+
+def ways(test: Condition, name: str = "", *, holds: bool = True, memo: Memo | None = None) -> Ways:
     """The ways in which a condition holds, or (``holds`` False) in which it does not; never too few."""
+    if memo is None:
+        memo = {}
+    key = (id(test), holds)
+    if key not in memo:
+        memo[key] = _ways(test, name, memo, holds=holds)
+    return memo[key]
+
+
+def _ways(test: Condition, name: str, memo: Memo, *, holds: bool) -> Ways:
     if isinstance(test, Group):
         together = (test.how == "all") == holds
         turned = holds if test.how != "none" else not holds
         if test.how == "none":
             together = holds
-        found = [ways(member, name, holds=turned) for member in test.members]
+        found = [ways(member, name, holds=turned, memo=memo) for member in test.members]
         return product(found) if together else _either(found)
     if isinstance(test, Compare):
         return _compare(test, name, holds=holds)
-    return _related(test, name, holds=holds)
+    return _related(test, name, memo, holds=holds)
 
 
 def product(parts: Iterable[Ways]) -> Ways:
@@ -99,10 +112,10 @@ def _others(value: Any, source: Source) -> Iterator[Atom]:
 # -- relations -------------------------------------------------------------------------------------------------
 
 
-def _related(test: Related, name: str, *, holds: bool) -> Ways:
+def _related(test: Related, name: str, memo: Memo, *, holds: bool) -> Ways:
     rows, label = _rows(test), f"'{test.path.text}'"
     count: Key = ("count", rows)
-    inside = _inside(test, name)
+    inside = _inside(test, name, memo)
     always = [*_counted(count, label), *([] if inside is None else [Atom(count, "high", inside, number(0))])]
     some = Atom(count, "low", Source(label, "some", test.at, name), number(1))
     if test.aggregate in ("any", "none"):
@@ -159,12 +172,12 @@ def _counted(count: Key, label: str) -> Iterator[Atom]:
     yield Atom(count, "low", Source(f"the count of {label}", "", because="a count is never less than 0"), number(0))
 
 
-def _inside(test: Related, name: str) -> Source | None:
+def _inside(test: Related, name: str, memo: Memo) -> Source | None:
     """Why no row can be meant at all; None where one may be."""
     parts = [part for part in (test.where, test.holds) if part is not None]
     if test.aggregate == "change":
         parts = [test.where] if test.where is not None else []
-    found = product([*(ways(part, name) for part in parts), [tuple(_dated(test, name))]])
+    found = product([*(ways(part, name, memo=memo) for part in parts), [tuple(_dated(test, name))]])
     clash = impossible(found)
     if clash is None:
         return None
@@ -264,13 +277,14 @@ def contradiction(way: Conjunction) -> Clash | None:
     for atom in way:
         by_key.setdefault(atom.key, []).append(atom)
     for atoms in by_key.values():
-        clash = _of_one(atoms)
+        clash = of_one(atoms)
         if clash is not None:
             return clash
-    return _of_sets({key: atoms for key, atoms in by_key.items() if key[0] == "count"})
+    return of_sets({key: atoms for key, atoms in by_key.items() if key[0] == "count"})
 
 
-def _of_one(atoms: list[Atom]) -> Clash | None:
+def of_one(atoms: list[Atom]) -> Clash | None:
+    """Two pieces about the same value that cannot both hold, or None."""
     kinds: dict[str, list[Atom]] = {}
     for atom in atoms:
         kinds.setdefault(atom.kind, []).append(atom)
@@ -324,8 +338,8 @@ def _lets(atom: Atom, value: Any) -> bool:
     return not _crossed(*((atom, exactly) if atom.kind == "low" else (exactly, atom)))
 
 
-def _of_sets(counts: dict[Key, list[Atom]]) -> Clash | None:
-    """A set of rows is never smaller than a part of it."""
+def of_sets(counts: dict[Key, list[Atom]]) -> Clash | None:
+    """A set of rows that is smaller than a part of it, or None."""
     for small, lows in counts.items():
         for large, highs in counts.items():
             if small == large or not _within(small[1], large[1]):

@@ -62,9 +62,9 @@ def test_two_rules_that_find_the_same_people_are_told_with_their_number(house: H
     house.rule("other-hour", condition="tier: gold", when='{at: "04:30"}')
     for country, tier in [("DE", "gold"), ("DE", "gold"), ("DE", None), ("FR", "gold"), ("FR", "tin")]:
         house.customer(country=country, tier=tier)
-    found = said(checked(house), "reach the same customers")
+    found = said(checked(house), "the same customers as")
     assert found == [
-        "two.yaml:10:7: warning: this rule and 'one' reach the same customers in the same hour: 2 now",
+        "two.yaml:10:7: warning: this rule reaches in the same hour the same customers as 'one' (2 now)",
     ]
 
 
@@ -74,9 +74,8 @@ def test_without_data_only_what_is_certain_is_told_and_the_rest_is_named(house: 
     house.rule("three", condition="tier: gold")
     house.rule("of-orders", condition="net_total: present", subject="order", limits="{once_per: order}")
     found = checked(house, house.engine)
-    assert [line.split(" reach")[0] for line in said(found, "reach the same customers")] == [
-        "two.yaml:10:7: warning: this rule and 'one'",
-        "two.yaml:10:7: warning: this rule and 'three'",
+    assert said(found, "the same customers as") == [
+        "two.yaml:10:7: warning: this rule reaches in the same hour the same customers as 'one', 'three'"
     ]
     (unchecked,) = found.unchecked
     assert "the languages of the customers" in unchecked
@@ -90,7 +89,7 @@ def test_rules_that_exclude_one_another_or_are_not_live_are_no_pair(house: House
     house.rule("four", condition="tier: present", purpose="survey")
     house.customer(tier="gold")
     house.customer(tier="tin")
-    assert said(checked(house), "reach the same customers") == []
+    assert said(checked(house), "the same customers as") == []
 
 
 @pytest.mark.parametrize(
@@ -137,7 +136,7 @@ def test_nothing_is_left_behind(house: House) -> None:
     house.rule("two", condition="tier: gold")
     house.customer(tier="gold")
     for _ in range(2):
-        assert len(said(checked(house), "reach the same customers")) == 1
+        assert len(said(checked(house), "the same customers as")) == 1
     assert house.rows(models.Match) == []
 
 
