@@ -18,6 +18,7 @@ from beforehand.cli import (
     preview,
     rules,
     sample,
+    schema,
     testing,
 )
 
@@ -32,6 +33,7 @@ app.command("demo")(demo.demo)
 app.command("up")(demo.up)
 app.command("check")(check.check)
 app.command("test")(testing.run_tests)
+app.command("schema")(schema.schema)
 app.command("facts")(rules.facts)
 app.command("postroom")(postroom.postroom)
 app.command("ingest")(ingest.ingest)

@@ -5,9 +5,11 @@ from pathlib import Path
 
 from beforehand.settings import settings_markdown
 from rules.facts import subjects
+from rules.json_schema import schema_text
 from rules.reference import facts_markdown
 
 ROOT = Path(__file__).resolve().parents[2]
+SCHEMA = ROOT / "rules" / "catalog" / "rule.schema.json"
 REFERENCE = ROOT / "docs" / "reference"
 MADE = {
     REFERENCE / "rules.md": ("facts", lambda: facts_markdown(subjects())),
@@ -28,3 +30,4 @@ def renewed(page: Path) -> str:
 if __name__ == "__main__":
     for each in MADE:
         each.write_text(renewed(each), encoding="utf-8")
+    SCHEMA.write_text(schema_text(subjects()), encoding="utf-8")
