@@ -1,11 +1,12 @@
 """Explains one customer: every rule over their rows, the gates behind each match, and what is stored of the past."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, or_, select
+from sqlalchemy import Connection, Row, Select, func, or_, select, text
 
 from beforehand.explaining.gates import decisions
 from beforehand.explaining.past import past_of
@@ -71,7 +72,7 @@ def explain(
     matches of the past. Writes nothing. Raises UnknownCustomer, and UnknownRule where nothing is stored of it either.
     """
     running, notes = _running(app)
-    with reading(app.engine) as connection:
+    with _reading(app) as connection:
         person = person_of(connection, said, _subjects(app, running), app.settings.time_zone)
         asked = _Question(app, connection, person, now, wall or now, rule_id is not None)
         rules, more_notes = _chosen(asked, running, rule_id)
@@ -97,12 +98,21 @@ def explain_one(app: App, said: str, now: datetime, rule_id: str) -> Explanation
     Raises UnknownCustomer, UnknownRule, and RuleErrors where the rule's file is refused.
     """
     rule, problems = rule_alone(app, rule_id)
-    with reading(app.engine) as connection:
+    with _reading(app) as connection:
         person = person_of(connection, said, rule.parser.subjects, app.settings.time_zone)
         asked = _Question(app, connection, person, now, now, named=True, pretend=True)
         report = _rule(asked, rule, [])
     notes = tuple(str(problem) for problem in problems)
     return Explanation(person.external_id, person.name, person.zone, now, rules=(report,), notes=notes)
+
+
+@contextmanager
+def _reading(app: App) -> Iterator[Connection]:
+    with reading(app.engine) as connection:
+        if connection.dialect.name == "postgresql":
+            # many statements about few rows: compiling one takes longer than running it
+            connection.execute(text("SET LOCAL jit = off"))
+        yield connection
 
 
 def _running(app: App) -> tuple[RuleSet | None, list[str]]:
