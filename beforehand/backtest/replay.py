@@ -74,7 +74,7 @@ def replay(
         raise ValueError(f"the period ends ({end.isoformat()}) before it begins ({start.isoformat()})")
     live = replace(rule, terms=replace(rule.terms, status=RuleStatus.LIVE))
     zone = app.settings.time_zone
-    highest = standins.prepare(connection, rule.id, start)
+    highest = standins.prepare(connection, live, start)
     slots = _slots(connection, live, zone, start, end, every)
     notes = notes_of(live, every=every is not None)
     watch: Everybody | Standing = Everybody(live, zone)
@@ -85,9 +85,15 @@ def replay(
         except NotImplementedError as why:
             watch = Everybody(live, zone)
             notes.insert(0, f"{IN_FULL}{why}")
-    walk = Walk(connection, app, live, start, end, slots, watch, highest["message"])
+    walk = Walk(connection, app, live, start, end, slots, watch, highest["message"], _live_from(app, live, start))
     walk.run(progress)
     return Replayed(connection, live, walk, highest, notes + sorted(walk.problems))
+
+
+def _live_from(app: App, rule: Rule, start: datetime) -> datetime | None:
+    """The start, where the rule or the house says a later moment from which it may act: that has not been said yet."""
+    said = rule.terms.live_from or (None if rule.terms.from_now else app.settings.live_from)
+    return start if said is not None and said > start else None
 
 
 def _slots(

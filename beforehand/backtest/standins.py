@@ -32,13 +32,15 @@ from sqlalchemy import (
     update,
 )
 
+from beforehand.passes.in_force import last_live_pass
 from messaging.candidates import TABLES
 from messaging.guards.cap import NOT_COUNTED
 from models.database import reading
 from models.types import UTCDateTime
-from models.vocabulary import MatchState, MessageState
+from models.vocabulary import MatchState, MessageState, RuleStatus
+from rules.loader import Rule
 
-NAMES = ("match", "message", "voucher", "task", "webhook", "survey", "rule_pass", "rule_version")
+NAMES = ("match", "message", "voucher", "task", "webhook", "survey", "rule_pass", "rule_version", "rule_in_force")
 """What a pass, an advance and a dispatch write."""
 
 WRITES = (9, 18, 23)
@@ -56,7 +58,8 @@ def _stand_in(table: Table) -> Table:
     indexed = [tuple(c.name for c in index.columns) for index in table.indexes if not index.unique]
     wanted = dict.fromkeys([*indexed, *_INDEXES.get(table.name, [])])
     indexes = [Index(f"ix_stand_in_{table.name}_{number}", *names) for number, names in enumerate(wanted)]
-    kind: dict[str, Any] = {"prefixes": ["TEMPORARY"], "postgresql_on_commit": "DROP", "sqlite_autoincrement": True}
+    kind: dict[str, Any] = {"prefixes": ["TEMPORARY"], "postgresql_on_commit": "DROP"}
+    kind["sqlite_autoincrement"] = "id" in table.c
     return Table(table.name, _TEMP, *columns, *keys, *indexes, **kind)
 
 
@@ -104,7 +107,7 @@ def _only_temporary(action: int, table: str | None, _column: str | None, schema:
     return 1 if refused else 0  # SQLITE_DENY, SQLITE_OK
 
 
-def prepare(connection: Connection, rule_id: str, start: datetime) -> dict[str, int]:
+def prepare(connection: Connection, rule: Rule, start: datetime) -> dict[str, int]:
     """Make the stand-ins and fill them with what was there before ``start``.
 
     Of the rule itself: what it had begun by then, ended, because it goes on as it really did; and what it withheld.
@@ -115,7 +118,9 @@ def prepare(connection: Connection, rule_id: str, start: datetime) -> dict[str, 
     for table in _TEMP.sorted_tables:
         connection.execute(text(f"DROP TABLE IF EXISTS {_schema(connection)}.{table.name}"))
         table.create(connection, checkfirst=False)
-        highest[table.name] = _number_on(connection, table)
+        if "id" in table.c:
+            highest[table.name] = _number_on(connection, table)
+    rule_id = rule.id
     _copy_matches(connection, rule_id, start)
     mine = _begun_later(connection, rule_id, start)
     for name in ("voucher", "survey"):
@@ -126,9 +131,18 @@ def prepare(connection: Connection, rule_id: str, start: datetime) -> dict[str, 
     before = and_(passes.c.rule_id == rule_id, passes.c.started_at < start)
     _copy(connection, "rule_pass", select(passes).where(before))
     _copy(connection, "rule_version", select(versions).where(versions.c.rule_id == rule_id))
+    _bring_into_force(connection, rule, start)
     feed(connection, rule_id, start, None, start, also=lambda rows: rows.c.created_at < start)
     settle_statistics(connection)
     return highest
+
+
+def _bring_into_force(connection: Connection, rule: Rule, start: datetime) -> None:
+    """As if the rule had gone live at ``start``; or as live before, where it really had a pass by then."""
+    last = last_live_pass(connection, rule.id)
+    since = start if last is None else last.started_at
+    row = {"rule_id": rule.id, "version": rule.terms.version, "status": RuleStatus.LIVE, "since": since}
+    connection.execute(insert(STAND_INS["rule_in_force"]).values(row | {"live_since": since}))
 
 
 def settle_statistics(connection: Connection) -> None:

@@ -43,7 +43,10 @@ class Watch(Protocol):
 
 @dataclass
 class Walk:
-    """One replay under way. ``above``: ids of messages up to this are real ones. ``looks`` counts the passes."""
+    """One replay under way. ``above``: ids of messages up to this are real ones. ``looks`` counts the passes.
+
+    ``live_from`` takes the place of the moment from which the rule says it may act.
+    """
 
     connection: Connection
     app: App
@@ -53,6 +56,7 @@ class Walk:
     slots: Sequence[datetime]
     watch: Watch
     above: int
+    live_from: datetime | None = None
     looks: int = 0
     problems: set[str] = field(default_factory=set)
     _others: list[datetime] = field(default_factory=list)
@@ -85,7 +89,7 @@ class Walk:
         found = self.watch.found(number, slot)
         if found is not None:
             self.looks += 1
-            pass_on(self.connection, self.app, self.rule, slot, found=found)
+            pass_on(self.connection, self.app, self.rule, slot, found=found, live_from=self.live_from)
             self._changed(number + 1)
         self._feed(slot, number + 1)
         if self._due is not None and self._due <= slot:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     and_,
     bindparam,
+    cast,
     delete,
     func,
     insert,
@@ -244,13 +245,18 @@ class Standing:
             self.connection.execute(insert(noted).from_select(["subject", "id", "mark"], rows))
 
 
+_until = TABLES["voucher"].c.valid_until
+
+
 def _among_news(own: Way) -> moments.Only:
     return lambda chain: chain.walk(own).c.id.in_(select(news.c.id))
 
 
 def _mark(name: str) -> Any:
     """What of a row may change when the replay goes on."""
-    return TABLES["message"].c.state if name == "message" else literal("")
+    if name == "survey":
+        return literal("")
+    return TABLES["message"].c.state if name == "message" else func.coalesce(cast(_until, String(60)), "")
 
 
 def _up_to(way: Way, name: str) -> Way:
