@@ -25,7 +25,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")
 
 NOTHING_SENT = {
     "draft": "This rule is a draft: a run would plan nothing.",
-    "shadow": "This rule runs in the shadow: a run would plan nothing.",
+    "shadow": "This rule runs in the shadow: a run keeps what it decides, and sends nothing.",
     "retired": "This rule is retired: a run would plan nothing.",
 }
 
@@ -154,10 +154,25 @@ def _show_run(report: "PassReport") -> None:
     for count, what in ((report.vouchers, "voucher"), (report.tasks, "task")):
         if count:
             console.print(f"{some(count, what)} came with them.")
+    for line in _not_sent(report):
+        console.print(line, style="yellow")
     if report.displaced:
         console.print(f"{some(report.displaced, 'less important message')} gave way.")
     if report.withheld:
         console.print(_reasons(report.withheld))
+
+
+def _not_sent(report: "PassReport") -> Iterator[str]:
+    """Why a pass that found people planned nothing for them, where that is the rule's own life."""
+    from models.vocabulary import Reason
+
+    if report.status == "shadow":
+        yield "This rule runs in the shadow: its matches and decisions are kept, and nothing is sent."
+    elif report.status != "live":
+        yield f"This rule is {'a draft' if report.status == 'draft' else report.status}: nothing is sent."
+    backlog = report.withheld.get(Reason.BACKLOG, 0)
+    if backlog and not report.planned:
+        yield "What was so before the rule went live is left alone; `from:` with an earlier moment lets it go."
 
 
 def _reasons(withheld: "dict[Reason, int]") -> "RenderableType":

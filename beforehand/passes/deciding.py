@@ -145,6 +145,7 @@ def _plan(connection: Connection, case: guards.Case, secret: bytes, random: Rand
         vouchers=planned.vouchers,
         webhooks=planned.webhooks,
         displaced=planned.displaced,
+        status=case.terms.status.value,
     )
 
 

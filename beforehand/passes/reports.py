@@ -18,6 +18,7 @@ class PassReport:
 
     ``planned`` are new messages; ``waiting`` of them go when the customer's quiet hours end. ``begun`` are matches
     whose first step is a wait. ``displaced`` are lesser messages that gave way. ``skipped``: that slot was done before.
+    ``status`` is the rule's: nothing is planned for one that is not live.
     """
 
     rule_id: str
@@ -34,6 +35,7 @@ class PassReport:
     webhooks: int = 0
     displaced: int = 0
     skipped: bool = False
+    status: str = "live"
 
     def as_json(self) -> dict[str, Any]:
         """The report as JSON values; ``messages`` is another word for ``planned``, as in a preview."""
@@ -52,6 +54,7 @@ class PassReport:
             "webhooks": self.webhooks,
             "displaced": self.displaced,
             "skipped": self.skipped,
+            "status": self.status,
         }
 
 

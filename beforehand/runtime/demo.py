@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from beforehand import ROOT
 from beforehand.settings import Settings
+from models.terms import THE_BEGINNING
 
 MOST_DEMOS = 9
 KEY = "the key of the sample shop, in which nobody is real"
@@ -75,6 +76,7 @@ def demo_settings(folder: Path) -> Settings:
         host="127.0.0.1",
         public_url="http://127.0.0.1:8000",
         desks={"voice-desk": "+442079460001"},
+        live_from=THE_BEGINNING,  # a made-up shop has a past, and the demo is there to show messages
     )
 
 

@@ -24,6 +24,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
     monkeypatch.setenv("BEFOREHAND_DATABASE_URL", url)
     monkeypatch.setenv("BEFOREHAND_RULES", str(tmp_path / "rules"))
     monkeypatch.setenv("BEFOREHAND_TEMPLATES", str(tmp_path / "templates"))
+    monkeypatch.setenv("BEFOREHAND_LIVE_FROM", "the beginning")
     monkeypatch.setenv("COLUMNS", "100")
     made = House(engine, tmp_path)
     made.template()
