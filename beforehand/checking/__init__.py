@@ -1,7 +1,7 @@
 """Checks a rule set as a whole: the files, what is suspicious in them, their templates, and what the data say."""
 
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import combinations
@@ -10,10 +10,8 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from beforehand.checking.data import found_by_both, languages
 from beforehand.checking.hours import same_hour
 from beforehand.checking.texts import Texts
-from models.database import reading
 from models.terms import VoucherStep
 from models.vocabulary import Purpose, RuleStatus
 from rules.checks import error, suspicions, warning
@@ -22,6 +20,7 @@ from rules.endpoints import unknown_endpoints
 from rules.errors import Problem, RuleErrors
 from rules.loader import UNPROVEN, Rule, read_folder
 from rules.pairs import Findings, disjoint, implies
+from rules.rates import Rates, load_rates
 from rules.reader import Place
 
 MANY = 3
@@ -55,6 +54,15 @@ class Checked:
         return tuple(problem for problem in self.problems if not problem.warning)
 
 
+@dataclass(frozen=True)
+class House:
+    """What rules may name that is set elsewhere: the endpoints of webhook steps (None: not asked), the table of rates."""
+
+    endpoints: Collection[str] | None = None
+    rates: Path | None = None
+    currency: str = "EUR"
+
+
 def check(
     rules: Path,
     texts: Texts,
@@ -62,38 +70,53 @@ def check(
     *,
     data: Data | None = None,
     why_not: str = "",
-    endpoints: Collection[str] | None = None,
-    rates: Sequence[Problem] = (),
+    house: House | None = None,
 ) -> Checked:
     """Look at the rules of a folder (or one file) and say all that is wrong, in all of them at once.
 
-    ``endpoints`` are the names that webhook steps may use (None: not asked), ``rates`` what is wrong with the table of
-    rates. Without ``data`` that part is left out, and ``unchecked`` says so with ``why_not``. Nothing is raised for
-    what is wrong in a file.
+    Without ``data`` that part is left out, and ``unchecked`` says so with ``why_not``. Nothing is raised for what is
+    wrong in a file.
     """
     try:
         loaded, found = read_folder(rules, facts)
     except RuleErrors as refused:
         return Checked(0, tuple(refused.problems), refused=True)
-    if endpoints is not None:
-        found += [each for rule in loaded.values() for each in unknown_endpoints(rule, endpoints)]
-    found += rates
+    table, wrong = _rates(house or House())
+    found += [*wrong, *_endpoints(loaded.values(), house or House())]
     broken = any(not problem.warning for problem in found)
     found = [replace(problem, warning=False) if problem.said == UNPROVEN else problem for problem in found]
     for rule in loaded.values():
         found += [*suspicions(rule), *_offered(rule), *texts.problems(rule)]
-    unchecked: list[str] = []
-    with ExitStack() as stack:
-        connection = stack.enter_context(reading(data.engine)) if data is not None else None
+    asked, unchecked = _with_data([replace(rule, rates=table) for rule in loaded.values()], texts, data, why_not)
+    return Checked(len(loaded), tuple(sorted({*found, *asked})), unchecked, broken)
+
+
+def _rates(house: House) -> tuple[Rates | None, Sequence[Problem]]:
+    """The table of rates, and what is wrong with it."""
+    try:
+        return (load_rates(house.rates, house.currency) if house.rates else None), ()
+    except RuleErrors as wrong:
+        return None, wrong.problems
+
+
+def _endpoints(rules: Iterable[Rule], house: House) -> list[Problem]:
+    if house.endpoints is None:
+        return []
+    return [problem for rule in rules for problem in unknown_endpoints(rule, house.endpoints)]
+
+
+def _with_data(
+    rules: list[Rule], texts: Texts, data: Data | None, why_not: str
+) -> tuple[list[Problem], tuple[str, ...]]:
+    """What the data say, or what is certain without them; and what could not be looked at."""
+    if data is not None:
         try:
-            found += _asked(connection, data, [*loaded.values()], texts)
-        except SQLAlchemyError as wrong:
-            connection, why_not = None, str(getattr(wrong, "orig", None) or wrong).splitlines()[0]
-            found += _asked(None, None, [*loaded.values()], texts)
-    if connection is None:
-        left = "the languages of the customers, and how many of them two rules would reach at once"
-        unchecked.append(f"not looked at: {left}; {why_not or 'no database was asked'}")
-    return Checked(len(loaded), tuple(sorted(set(found))), tuple(unchecked), broken)
+            with _reading(data) as connection:
+                return _asked(connection, data, rules, texts), ()
+        except (SQLAlchemyError, RuleErrors) as wrong:
+            why_not = str(getattr(wrong, "orig", None) or wrong).splitlines()[0]
+    left = "the languages of the customers, and how many of them two rules would reach at once"
+    return _asked(None, None, rules, texts), (f"not looked at: {left}; {why_not or 'no database was asked'}",)
 
 
 def _offered(rule: Rule) -> Iterator[Problem]:
@@ -113,12 +136,20 @@ def place_of_step(rule: Rule, number: int, word: str) -> Place:
     return node.keys[word].place if node is not None and word in node.keys else (1, 1)
 
 
+def _reading(data: Data) -> AbstractContextManager[Connection]:
+    from models.database import reading  # heavy, and not needed without a database
+
+    return reading(data.engine)
+
+
 def _asked(connection: Connection | None, data: Data | None, rules: list[Rule], texts: Texts) -> list[Problem]:
     """What depends on the data, or can be said for certain without."""
     found: list[Problem] = []
     if connection is None or data is None:
         certain = [(one, other, "") for one, other, surely in _meeting(rules) if surely]
         return _same(certain)
+    from beforehand.checking.data import found_by_both, languages  # heavy, and not needed without a database
+
     spoken = languages(connection)
     for rule in rules:
         found += texts.unspoken(rule, spoken)

@@ -1,5 +1,6 @@
 """``beforehand check``."""
 
+import gc
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,6 @@ from beforehand.cli.common import FINDINGS, fail, print_json, settings
 if TYPE_CHECKING:
     from beforehand.checking import Checked, Data
     from beforehand.settings import Settings
-    from rules.errors import Problem
 
 
 class Format(StrEnum):
@@ -48,30 +48,20 @@ def check(
 
 
 def _checked(said: "Settings", rules: Path, *, database: bool) -> "Checked":
+    from beforehand.checking import House
     from beforehand.checking import check as check_rules
     from beforehand.checking.texts import Texts
     from messaging.rendering import Templates
 
+    gc.disable()  # a third of the time went into looking for garbage, and this process ends right after
     texts = Texts(Templates(said.templates, language=said.language, zone=said.time_zone))
     data, why_not = _data(said) if database else (None, "no database was asked")
+    house = House(said.webhooks, said.rates, said.currency)
     try:
-        endpoints, rates = said.webhooks, _rates(said)
-        return check_rules(rules, texts, said.facts, data=data, why_not=why_not, endpoints=endpoints, rates=rates)
+        return check_rules(rules, texts, said.facts, data=data, why_not=why_not, house=house)
     finally:
         if data is not None:
             data.engine.dispose()
-
-
-def _rates(said: "Settings") -> "list[Problem]":
-    """What is wrong with the table of rates."""
-    from beforehand.passes.house import rates_of
-    from rules.errors import RuleErrors
-
-    try:
-        rates_of(said)
-    except RuleErrors as wrong:
-        return list(wrong.problems)
-    return []
 
 
 def _data(said: "Settings") -> tuple["Data | None", str]:
