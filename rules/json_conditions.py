@@ -10,7 +10,7 @@ from typing import Any
 from rules.conditions import AGGREGATES, GROUPS, MODIFIERS, OPERATORS, ORDERING
 from rules.facts import Fact, Kind, Relation, Subject
 from rules.shorthand import CONSENT_WORDS, STANDING
-from rules.values import DAY_WORDS, UNITS, WEEKDAYS
+from rules.values import DAY_WORDS, DURATION_FORM, MONEY_FORM, UNITS, WEEKDAYS
 
 Schema = dict[str, Any]
 
@@ -61,9 +61,9 @@ MOMENT = rf"^({PATH}|({SPAN}[ ,]*)+ ago|in ({SPAN}[ ,]*)+|\d{{4}}-\d{{2}}-\d{{2}
 BARE = {"enum": ["missing", "present"]}
 
 
-def text_of(words: str, *more: str) -> Schema:
-    """A text that fits a pattern."""
-    return {"type": "string", "pattern": words, **({"description": more[0]} if more else {})}
+def text_of(words: str, expected: str = "") -> Schema:
+    """A text that fits a pattern; else editors say what was expected."""
+    return {"type": "string", "pattern": words, **({"patternErrorMessage": f"expected {expected}"} if expected else {})}
 
 
 def ref(name: str, help_line: str = "") -> Schema:
@@ -74,10 +74,10 @@ def ref(name: str, help_line: str = "") -> Schema:
 def definitions(subjects: Mapping[str, Subject]) -> dict[str, Schema]:
     """All definitions that a rule's conditions and tests need."""
     made: dict[str, Schema] = {
-        "duration": text_of(DURATION, "a duration such as 30 minutes, 2 days or 12 months"),
-        "money": text_of(MONEY, "an amount with its currency, such as 1000 EUR"),
+        "duration": text_of(DURATION, DURATION_FORM),
+        "money": text_of(MONEY, MONEY_FORM),
         "moment": {"anyOf": [{"enum": [*DAY_WORDS, *WEEKDAYS, "now"]}, text_of(MOMENT)]},
-        "percent": text_of(r"^\s*[+-]?\d+(\.\d+)?%\s*$", "a change in percent, such as -50%"),
+        "percent": text_of(r"^\s*[+-]?\d+(\.\d+)?%\s*$", "such as -50%"),
     }
     for kind in Kind:
         made[f"{kind}_test"] = _test_of(kind)
@@ -221,19 +221,18 @@ def _many(subject: Subject) -> Schema:
         "none": here,
         "latest": here,
         "count": {"anyOf": [{"type": "number"}, _object(number)]},
-        "sum": _reckoned(numbers),
-        "average": _reckoned(numbers),
-        "min": _reckoned([*numbers, *times]),
-        "max": _reckoned([*numbers, *times]),
+        **({word: _reckoned(numbers) for word in ("sum", "average")} if numbers else {}),
+        **({word: _reckoned([*numbers, *times]) for word in ("min", "max")} if numbers or times else {}),
         "change": _object({"of": _of([*numbers, "count"]), **{word: _change(word) for word in ORDERING}}),
         "where": here,
         "within": ref("duration"),
         "within_next": ref("duration"),
         "since": ref("moment"),
     }
+    known = [name for name in (*AGGREGATES, *MODIFIERS) if name in shapes]
     return {
         "type": "object",
-        "properties": {name: {**shapes[name], "description": WORDS[name]} for name in (*AGGREGATES, *MODIFIERS)},
+        "properties": {name: {**shapes[name], "description": WORDS[name]} for name in known},
         "additionalProperties": False,
         "oneOf": [{"required": [name]} for name in AGGREGATES],
     }
