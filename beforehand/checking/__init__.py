@@ -56,7 +56,7 @@ class Checked:
 
 @dataclass(frozen=True)
 class House:
-    """What rules may name that is set elsewhere: the endpoints of webhook steps (None: not asked), the table of rates."""
+    """What rules lean on that is set elsewhere: the endpoints of webhook steps (None: not asked), the rates."""
 
     endpoints: Collection[str] | None = None
     rates: Path | None = None
