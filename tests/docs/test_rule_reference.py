@@ -52,10 +52,14 @@ BLOCKS = [
 FILES = [block for _, block in BLOCK.findall(TEXT)]
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """One empty SQLite database; the rows of each example are rolled back."""
-    made = connect(f"sqlite:///{tmp_path_factory.mktemp('reference') / 'rules.db'}")
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """One empty database of each kind; the rows of each example are rolled back."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('reference') / 'rules.db'}"
+    else:
+        url = request.getfixturevalue("postgres_uri").replace("/postgres?", "/template_beforehand?")
+    made = connect(url)
     migrate(made)
     yield made
     made.dispose()
@@ -187,4 +191,4 @@ def test_what_the_tutorial_shows_of_a_wrong_rule_is_what_check_says(tmp_path: Pa
 def test_the_commands_of_the_tutorial_exist() -> None:
     typed = re.findall(r"^    beforehand (\w+)", TUTORIAL.read_text(encoding="utf-8"), re.M)
     known = {command.name for command in app.registered_commands}
-    assert set(typed) == {"sample", "ingest", "check", "facts", "preview", "run"} <= known
+    assert set(typed) == {"sample", "ingest", "check", "facts", "test", "preview", "run"} <= known
