@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, or_, select, text
+from sqlalchemy import Connection, Row, Select, func, select, text
 
 from beforehand.explaining.gates import decisions
 from beforehand.explaining.past import past_of
@@ -204,18 +204,20 @@ def _rule(asked: _Question, rule: Rule, past: list[PastMatch]) -> RuleReport:
 
 
 def _rows_of(asked: _Question, rule: Rule) -> tuple[Select[Any], int, list[str]]:
-    """The person's rows that the rule may look at, and how many there are."""
-    only = own_subjects(rule.subject, asked.person)
-    count = asked.connection.execute(select(func.count()).select_from(only.subquery())).scalar_one()
-    if count <= WIDE:
-        return only, count, []
-    table = TABLES[rule.subject.table]
+    """The person's rows that the rule may look at, as named ids (which any planner understands), and how many there are.
+    """
+    own, table = own_subjects(rule.subject, asked.person), TABLES[rule.subject.table]
     newest = table.c[rule.subject.natural].desc().nulls_last() if rule.subject.natural else table.c.id.desc()
-    some_ids = asked.connection.execute(only.order_by(newest, table.c.id.desc()).limit(WIDE)).scalars().all()
-    found = matching(rule, now=asked.now, zone=asked.zone, only=only).subquery()
-    matched = asked.connection.execute(select(found.c.subject_id)).scalars().all()
-    chosen = select(table.c.id).where(or_(table.c.id.in_(some_ids), table.c.id.in_(matched[:WIDE])))
-    return chosen, count, [f"of {some(count, rule.subject.name)} the newest {WIDE} are looked at, and all that match"]
+    chosen = own.order_by(newest, table.c.id.desc()).limit(WIDE + 1)
+    ids = list(asked.connection.execute(chosen).scalars())
+    if len(ids) <= WIDE:
+        return select(table.c.id).where(table.c.id.in_(ids)), len(ids), []
+    count = asked.connection.execute(select(func.count()).select_from(own.subquery())).scalar_one()
+    found = matching(rule, now=asked.now, zone=asked.zone, only=own).subquery()
+    matched = asked.connection.execute(select(found.c.subject_id).limit(WIDE)).scalars()
+    both = sorted({*ids[:WIDE], *matched})
+    said = f"of {some(count, rule.subject.name)} the newest {WIDE} are looked at, and all that match"
+    return select(table.c.id).where(table.c.id.in_(both)), count, [said]
 
 
 def _gate_notes(asked: _Question, rule: Rule) -> list[str]:
