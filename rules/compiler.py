@@ -84,6 +84,8 @@ class Compiler:
         # With plain conditions of its own the subject leads, and SQLite must not start from the derived table.
         must = required and _needs_rows(test) and not self.scope.narrowing
         self.scope.attached.append(Attached(derived, key, must))
+        # Who is not there yet may have something dated ahead, so the subject itself must be looked at.
+        self.scope.used = self.scope.used or test.within_next is not None
         if facts and test.aggregate not in ("none", "latest"):
             label = f"{test.path.text} {'count' if test.aggregate == 'any' else test.aggregate}"
             self.facts[label] = derived.c.found

@@ -15,7 +15,7 @@ from rules.errors import Problem, RuleErrors
 from rules.facts import Kind
 from rules.loader import Rule
 from rules.reader import Node
-from rules.scope import Clock, Now, Scope
+from rules.scope import Clock, Now, Scope, both
 
 FAR = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -49,7 +49,7 @@ def matching(rule: Rule, *, now: Now, zone: str, only: Select[Any] | None = None
 
 
 def stopping(rule: Rule, step: int, *, now: datetime, zone: str, ids: Select[Any]) -> Select[Any]:
-    """Of the subjects ``ids``, those for which the ``stop_if`` of the wait at place ``step`` holds now.
+    """Of the subjects ``ids`` that are there, those for which the ``stop_if`` of the wait at place ``step`` holds now.
 
     One column: ``subject_id``. No rows where that step has no ``stop_if``.
     """
@@ -57,7 +57,7 @@ def stopping(rule: Rule, step: int, *, now: datetime, zone: str, ids: Select[Any
     scope = Scope(rule.subject, rule.parser.subjects, Clock(now, zone, rule.rates), only=ids)
     if condition is None:
         return select(scope.id.label("subject_id")).where(literal(1) == 0)
-    holds = Compiler(scope).condition(condition, required=True)
+    holds = both(Compiler(scope).condition(condition, required=True), scope.born())
     return select(scope.id.label("subject_id")).select_from(scope.source()).where(holds, scope.id.in_(ids))
 
 

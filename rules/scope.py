@@ -66,9 +66,9 @@ class Clock:
 
     def _bound(self, of: Callable[[datetime], Any], kind: TypeEngine[Any]) -> ColumnElement[Any]:
         now = self.now
-        if isinstance(now, datetime):
-            return literal(of(now), kind)
-        return bindparam(None, callable_=lambda: of(now()), type_=kind, unique=True)
+        # Always asked for: a compiled statement that is kept knows once for all which values are to be asked for.
+        tell = (lambda: of(now)) if isinstance(now, datetime) else (lambda: of(now()))
+        return bindparam(None, callable_=tell, type_=kind, unique=True)
 
 
 @dataclass

@@ -60,7 +60,8 @@ class Words:
 class Grammar:
     """Generates one rule. ``wide`` is how many more facts and relations its condition may still name.
 
-    ``dice`` choose the structure, ``voice`` (the same dice, if not given) the values.
+    ``dice`` choose the structure, ``voice`` (the same dice, if not given) the values. ``seen`` are values that rows
+    have, by fact, so that many a condition holds.
     """
 
     dice: Dice
@@ -70,6 +71,7 @@ class Grammar:
     root: str = "customer"
     wide: int = 9
     depth: int = 2
+    seen: dict[str, list[Any]] = field(default_factory=dict)
 
     def word(self, several: Sequence[Any]) -> Any:
         """One of several values; mostly one of the plain ones."""
@@ -87,13 +89,9 @@ class Grammar:
         tree: Tree = {"for_each": self.root, "if": {}}
         for _ in range(2 if dice.chance(4) else 1):
             self.wide = 6
-            tree["if"][names.pop((self.voice or dice).below(len(names)))] = self.condition(
-                self.subject, depth=self.depth
-            )
+            tree["if"][self.name(names)] = self.condition(self.subject, depth=self.depth)
         if dice.chance(4):
-            tree["unless"] = {
-                names.pop((self.voice or dice).below(len(names))): self.condition(self.subject, depth=self.depth)
-            }
+            tree["unless"] = {self.name(names): self.condition(self.subject, depth=self.depth)}
         if dice.chance(8):
             self.wide = 4
             tree["then"] = [self._wait(), {"send": "late-order", "by": "sms"}]
@@ -220,6 +218,8 @@ class Grammar:
             found = self.other(fact, start, deep)
             if found:
                 return found
+        if not fact.values and self.seen.get(fact.name) and dice.chance(2):
+            return dice.pick(self.seen[fact.name])
         if kind is Kind.TEXT:
             return self.word(fact.values or self.words.texts)
         if kind is Kind.FLAG:

@@ -157,6 +157,8 @@ def _possible(
         if dated is None:
             return None
         values[dated] = began
+        if subject.natural and (values[subject.natural] or began) < began:
+            values[subject.natural] = began
     return values
 
 
@@ -175,3 +177,27 @@ def fill(connection: Connection, world: World, subjects: dict[str, Subject], now
             rows = [{**row, **for_message, "occasion": str(row["id"]), "reference": str(row["id"])} for row in rows]
         if rows:
             connection.execute(insert(table), rows)
+
+
+def seen(world: World, subjects: dict[str, Subject]) -> dict[str, list[Any]]:
+    """Values that the rows have, by fact, as a rule would write them."""
+    found: dict[str, list[Any]] = {}
+    for name, rows in world.rows.items():
+        for fact in subjects[name].facts.values():
+            for row in rows:
+                value = _written(fact, row.values.get(fact.day_of or fact.column))
+                if value is not None and value not in found.setdefault(fact.name, []):
+                    found[fact.name].append(value)
+    return found
+
+
+def _written(fact: Fact, value: Any) -> Any:
+    if fact.attribute:
+        said = (value or {}).get(fact.attribute)
+        kinds: dict[Kind, type] = {Kind.TEXT: str, Kind.FLAG: bool, Kind.NUMBER: int}
+        return said if type(said) is kinds.get(fact.kind) else None
+    if fact.kind is Kind.MONEY and value is not None:
+        return f"{'-' if value < 0 else ''}{abs(value) // 100}.{abs(value) % 100:02} EUR"
+    if isinstance(value, date):
+        return value.date().isoformat() if isinstance(value, datetime) and fact.kind is Kind.DAY else value.isoformat()
+    return None if fact.values and value not in fact.values else value

@@ -4,14 +4,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Engine, insert, select, text
 
+from models import Base
+from models.database import reading
 from models.types import day_of_micros, day_start, start_of_day_micros
 from rules.errors import RuleErrors
+from rules.evaluate import matching
 from rules.loader import load_text
 from rules.sql import day_plus
 from tests.rules.build import matched, rule_of
 
+CUSTOMER = Base.metadata.tables["customer"]
 BERLIN = "customer: {time_zone: Europe/Berlin}\n"
 CASES = [
     ("since a time of the row itself", "call", "customer.calls: {any: {outcome: completed}, since: ended_at}",
@@ -44,6 +48,8 @@ CASES = [
      "ticket: {reopen_count: 3}", 1),
     ("one of numbers that the column cannot hold", "ticket", "reopen_count: [3000000000, 3, 4.5]",
      "ticket: {reopen_count: 3}", 1),
+    ("something ahead of somebody not there yet", "customer", "events: {any: {name: visit}, within_next: 7 days}",
+     "customer: {created_at: in 1 day, events: [{name: visit, happened_at: in 2 days}]}", 0),
     ("until the end of the calendar", "order", "placed_at: {between: [2026-01-01, 9999-12-31]}",
      BERLIN + "order: {placed_at: 1 hour ago}", 1),
 ]  # fmt: skip
@@ -128,3 +134,12 @@ def test_an_invented_name_of_a_condition_is_a_value(database: Engine) -> None:
     assert list(found["facts"]) == [next(iter(rule.conditions))]  # type: ignore[call-overload]
     with database.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM customer")).scalar_one() == 0
+
+
+def test_a_now_that_is_told_late_and_one_that_is_fixed_do_not_mix(database: Engine) -> None:
+    rule = rule_of("a: {orders: {count: {at_most: 2}}}")
+    now = datetime(2026, 3, 10, 9, tzinfo=UTC)
+    with reading(database) as connection:
+        connection.execute(insert(CUSTOMER), [{"external_id": "a", "changed_at": now, "created_at": now, "bucket": 0}])
+        asked = [matching(rule, now=each, zone="UTC") for each in (now, lambda: now, now, lambda: now)]
+        assert [len(connection.execute(each).all()) for each in asked] == [1, 1, 1, 1]
