@@ -14,15 +14,17 @@ from rules.evaluate import matching
 from rules.loader import Rule, load_text
 from tests.rules.dice import Dice, made
 from tests.rules.grammar import Grammar, rule_text
-from tests.rules.population import NOWS, fill, population
+from tests.rules.population import NOWS, fill, moments, population
 from tests.rules.reference import World
 from tests.rules.test_equal import FACTS, HERE, SUBJECTS, ZONE
 
 RULES = 6
 STEPS = [
-    *(timedelta(minutes=1), timedelta(minutes=15), timedelta(hours=1), timedelta(hours=7), timedelta(days=1)),
-    *(timedelta(days=3), timedelta(days=9), timedelta(days=31), timedelta(microseconds=1), timedelta(days=200)),
+    *(timedelta(0), timedelta(days=1), timedelta(microseconds=1), timedelta(days=30), timedelta(hours=6)),
+    *(timedelta(minutes=45), timedelta(days=31), timedelta(days=7), timedelta(seconds=1), timedelta(days=365)),
+    *(timedelta(microseconds=-1), timedelta(days=-1)),
 ]
+"""From the moments that rows hold to slots: on and beside the edges of the durations that rules name."""
 
 
 @dataclass(repr=False)
@@ -43,11 +45,8 @@ def past(dice: Dice) -> Past:
     """What one example is made of."""
     now = dice.pick(NOWS)
     world = population(dice, now, SUBJECTS)
-    at = now - dice.pick([timedelta(days=2), timedelta(days=40), timedelta(hours=3), timedelta(days=1)])
-    slots = [at]
-    for _ in dice.times(12, 4):
-        at += dice.near(STEPS)
-        slots.append(at)
+    edges = [at for at in moments(now) if at is not None]
+    slots = sorted({dice.pick(edges) + dice.near(STEPS) for _ in dice.times(14, 6)})
     texts = [rule_text(Grammar(dice, SUBJECTS).rule()) for _ in range(RULES)]
     return Past(world, now, slots, texts)
 
@@ -106,14 +105,14 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Engine:
 
 
 def test_who_stands_is_who_matches(small: Engine) -> None:
-    assert prove(small, 12) > 10
+    assert prove(small, 12) > 15
 
 
 @pytest.mark.prove
 def test_who_stands_is_who_matches_in_thousands_of_rules(small: Engine) -> None:
-    assert prove(small, 400) > 1000
+    assert prove(small, 400) > 800
 
 
 @pytest.mark.prove
 def test_who_stands_is_who_matches_on_postgresql(postgres_engine: Engine) -> None:
-    assert prove(postgres_engine, 60) > 100
+    assert prove(postgres_engine, 60) > 80
