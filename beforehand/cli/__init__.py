@@ -19,6 +19,7 @@ from beforehand.cli import (
     rules,
     sample,
     schema,
+    status,
     testing,
 )
 
@@ -43,6 +44,7 @@ app.command("preview")(preview.preview)
 app.command("plan")(plan.plan)
 app.command("explain")(explain.explain)
 app.command("run")(preview.run)
+app.command("status")(status.status)
 app.command("backtest")(backtest.backtest)
 app.command("dispatch")(dispatch.dispatch)
 

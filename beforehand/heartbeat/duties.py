@@ -10,6 +10,7 @@ from beforehand.heartbeat.beats import Beat
 from beforehand.heartbeat.book import RuleBook
 from beforehand.heartbeat.prefect import PrefectWatch
 from flows.hands import Hands
+from rules.loader import RuleSet
 
 log = logging.getLogger("beforehand.heartbeat")
 
@@ -25,13 +26,17 @@ Resting = dict[str, tuple[datetime, Exception]]
 
 @dataclass(frozen=True)
 class Work:
-    """The application's functions that only the heartbeat calls. All take the moment; all are blocking."""
+    """The application's functions that only the heartbeat calls. All take the moment; all are blocking.
+
+    ``write_down`` takes the rules in force and what is wrong with an edit that was refused.
+    """
 
     advance: Callable[[datetime], object]
     event_rules_due: Callable[[datetime], list[str]]
     reap: Callable[[datetime], object]
     poll_receipts: Callable[[datetime], object]
     call_webhooks: Callable[[], object] = lambda: None
+    write_down: Callable[[RuleSet, str, datetime], object] = lambda _loaded, _problems, _now: None
 
 
 def duties(hands: Hands, work: Work, book: RuleBook, prefect: PrefectWatch) -> list[Beat]:
@@ -41,6 +46,7 @@ def duties(hands: Hands, work: Work, book: RuleBook, prefect: PrefectWatch) -> l
         await asyncio.to_thread(send_due, hands)
 
     told: set[str] = set()
+    written: list[tuple[RuleSet, str]] = []
     resting: Resting = {}
 
     async def steps() -> None:
@@ -61,6 +67,11 @@ def duties(hands: Hands, work: Work, book: RuleBook, prefect: PrefectWatch) -> l
     async def rules() -> None:
         if await asyncio.to_thread(book.look):
             prefect.rules_changed()
+        standing = (book.rules, book.problems)
+        if written != [standing]:
+            await asyncio.to_thread(work.write_down, *standing, hands.clock())
+            written[:] = [standing]
+            prefect.rules_to_tell(book.terms(), book.problems)
 
     return [
         Beat("dispatch", 1, dispatch),
@@ -70,6 +81,7 @@ def duties(hands: Hands, work: Work, book: RuleBook, prefect: PrefectWatch) -> l
         Beat("rules", 2, rules, alone=False),
         Beat("prefect", 5, prefect.look, alone=False),
         Beat("deployments", 1, prefect.bring_in_line),
+        Beat("notices", 2, prefect.tell_rules, alone=False),
         Beat("reap", 10, reap),
         Beat("fall back", 10, prefect.passes_without),
         Beat("receipts", 30, receipts),

@@ -23,12 +23,14 @@ LOOK_BACK = timedelta(hours=2)
 class PrefectSide:
     """What is asked of Prefect. ``is_up`` is blocking; ``bring_in_line`` takes the rules in force and says what it did.
 
-    ``crash_dead_runs`` gives how many runs it marked.
+    ``crash_dead_runs`` gives how many runs it marked. ``tell_rules`` shows staff the rules in force, and why an edit of
+    them was refused.
     """
 
     is_up: Callable[[], bool]
     bring_in_line: Callable[[Mapping[str, Terms]], Awaitable[object]]
     crash_dead_runs: Callable[[datetime], Awaitable[int]]
+    tell_rules: Callable[[Mapping[str, Terms], str], Awaitable[object]] | None = None
 
 
 class PrefectWatch:
@@ -39,12 +41,28 @@ class PrefectWatch:
         self.up = False
         self._down_since: datetime | None = hands.clock()
         self._out_of_line = True
+        self._rules: tuple[Mapping[str, Terms], str] | None = None
+        self._untold = False
         self._one_at_a_time = asyncio.Lock()
         self._done_without: set[tuple[str, datetime]] = set()
 
     def rules_changed(self) -> None:
         """Let the next beat bring the deployments in line."""
         self._out_of_line = True
+
+    def rules_to_tell(self, rules: Mapping[str, Terms], problems: str) -> None:
+        """Let the next beat in which Prefect is up tell staff of the rules in force."""
+        self._rules, self._untold = (rules, problems), True
+
+    async def tell_rules(self) -> None:
+        """Tell what is to be told."""
+        if self.up and self._untold and self._rules and self._side.tell_rules:
+            self._untold = False
+            try:
+                await self._side.tell_rules(*self._rules)
+            except BaseException:
+                self._untold = True
+                raise
 
     async def look(self) -> None:
         """Notice Prefect coming and going."""

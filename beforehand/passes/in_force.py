@@ -7,11 +7,13 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from beforehand.wiring import App
 from messaging.plan import keep_version
+from models.database import writing
 from models.delivery import RulePass
 from models.housekeeping import Notice, RuleInForce
 from models.vocabulary import RuleStatus
-from rules.loader import Rule
+from rules.loader import Rule, RuleSet
 
 IN_FORCE: Any = RuleInForce.__table__  # type: ignore[attr-defined]
 NOTICE: Any = Notice.__table__  # type: ignore[attr-defined]
@@ -22,6 +24,13 @@ GONE = "gone"
 
 RULES = "rules"
 """The notice's topic while an edit of the rules is refused."""
+
+
+def write_down(app: App, loaded: RuleSet, problems: str, now: datetime) -> None:
+    """What a long-lived process has in force; ``problems`` say why an edit was refused, empty where none was."""
+    with writing(app.engine) as connection:
+        bring_into_force(connection, loaded.rules, now)
+        notice(connection, RULES, problems, now)
 
 
 def bring_into_force(connection: Connection, rules: Mapping[str, Rule], now: datetime) -> None:

@@ -13,6 +13,7 @@ from beforehand import dispatching, passes
 from beforehand.heartbeat import Heartbeat, RuleBook
 from beforehand.heartbeat.duties import Work, duties
 from beforehand.heartbeat.prefect import PrefectSide, PrefectWatch
+from beforehand.passes.in_force import write_down
 from beforehand.runtime.child import PrefectChild, is_healthy
 from beforehand.wiring import App
 from flows.boot import new_boot
@@ -47,7 +48,8 @@ class House:
     """
 
     def __init__(self, app: App, child: PrefectChild, *, sources: str | None = None, pulse: bool = True) -> None:
-        self.book = RuleBook(app.settings.rules, app.settings.facts)
+        settings = app.settings
+        self.book = RuleBook(settings.rules, settings.facts, vet=lambda loaded: passes.vet(settings, loaded))
         self.app = replace(app, rules_in_force=lambda: self.book.rules)
         self.boot = new_boot()
         self._child, self._sources, self._pulse = child, sources, pulse
@@ -59,7 +61,7 @@ class House:
         self._heartbeat: Heartbeat | None = None
         self._closing = False
         self.hands: Hands = of_app(self.app, post_room=self.addresses.post_room or "", stopping=lambda: self._closing)
-        side = PrefectSide(lambda: is_healthy(child.api), self._bring_in_line, self._crash_dead_runs)
+        side = PrefectSide(lambda: is_healthy(child.api), self._bring_in_line, self._crash_dead_runs, self._tell_rules)
         self.watch = PrefectWatch(side, self.hands)
 
     @property
@@ -76,6 +78,7 @@ class House:
             if self._child.pid is None:
                 await self._child.start()
             self._open_post_room()
+            await asyncio.to_thread(write_down, self.app, self.book.rules, "", self.app.clock())
             self._keeping = asyncio.create_task(self._child.keep(), name="prefect server")
             self._working = asyncio.create_task(self._keep_working(), name="worker")
             if self._pulse:
@@ -114,6 +117,7 @@ class House:
             event_rules_due=lambda now: passes.event_rules_due(app, now),
             reap=lambda now: dispatching.reap(app, now),
             poll_receipts=lambda now: dispatching.poll_receipts(app, now),
+            write_down=lambda loaded, problems, now: write_down(app, loaded, problems, now),
             call_webhooks=lambda: dispatching.call_webhooks(app, stopping=lambda: self._closing),
         )
         beats = duties(self.hands, work, self.book, self.watch)
@@ -157,6 +161,11 @@ class House:
         from flows.deployments import bring_in_line, wanted
 
         return await bring_in_line(wanted(rules, self.hands, self._sources))
+
+    async def _tell_rules(self, rules: Mapping[str, Terms], problems: str) -> None:
+        from flows.notices import tell_rules
+
+        await tell_rules(rules, problems)
 
     async def _crash_dead_runs(self, now: datetime) -> int:
         from flows.reaper import crash_dead_runs

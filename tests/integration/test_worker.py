@@ -197,6 +197,18 @@ async def schedules_of(name: str) -> list[Any]:
         return list((await client.read_deployment((await deployment_ids())[name])).schedules)
 
 
+async def test_staff_see_why_an_edit_of_the_rules_was_refused(server: str) -> None:
+    from flows.notices import RULES_KEY, tell_rules
+
+    wrong = "late-order.yaml:9:3: unknown key 'evry'"
+    for problems, words in ((wrong, "stay in force"), ("", "| late-order | live |")):
+        await tell_rules({"late-order": LATE_ORDER}, problems)
+        async with httpx.AsyncClient(trust_env=False) as client:
+            shown = (await client.get(f"{server}/artifacts/{RULES_KEY}/latest")).json()
+        assert (shown["type"], words in shown["data"], problems in shown["data"]) == ("markdown", True, True)
+    assert "stay in force" not in shown["data"]
+
+
 async def test_a_run_of_a_rule_is_a_pass_that_reads_well(worker: Any, application: Application) -> None:
     """The contract with Prefect: our worker takes a run of a deployment, and its flow names, tags and reports it."""
     from prefect.client.orchestration import get_client

@@ -1,0 +1,166 @@
+"""How things stand: the rules in force, their last passes, what waits, and whether the files say something else."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, and_, func, or_, select
+
+from beforehand.passes import rules_of
+from beforehand.passes.in_force import GONE, IN_FORCE, NOTICE, RULE_PASS, RULES
+from beforehand.wiring import App
+from models.database import reading
+from models.delivery import Match, Message
+from models.housekeeping import Lease
+from models.vocabulary import MatchState, MessageState
+from rules.errors import RuleErrors
+
+MATCH: Any = Match.__table__  # type: ignore[attr-defined]
+MESSAGE: Any = Message.__table__  # type: ignore[attr-defined]
+LEASE: Any = Lease.__table__  # type: ignore[attr-defined]
+
+OPEN = (
+    MessageState.PLANNED,
+    MessageState.HELD,
+    MessageState.QUEUED,
+    MessageState.CLAIMED,
+    MessageState.IN_FLIGHT,
+)
+"""Messages that have not left yet; beside them, those are open of which nobody knows whether they have."""
+
+
+@dataclass(frozen=True)
+class LastPass:
+    """The newest finished pass of a rule: with which version and status, what it found, planned and withheld."""
+
+    started_at: datetime
+    version: str
+    status: str
+    matched: int
+    messages: int
+    withheld: int
+
+
+@dataclass(frozen=True)
+class RuleStanding:
+    """One rule in force. ``waiting`` are matches that have begun and wait for a later step, by version."""
+
+    rule: str
+    version: str
+    status: str
+    since: datetime
+    live_since: datetime | None
+    last_pass: LastPass | None
+    waiting: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Files:
+    """The rule files beside what is in force: ids that are ``new``, ``changed`` or ``gone``, or why all are refused."""
+
+    new: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def differ(self) -> bool:
+        """Whether the files say anything else than what is in force."""
+        return bool(self.new or self.changed or self.gone or self.problems)
+
+
+@dataclass(frozen=True)
+class Status:
+    """How things stand at ``now``. ``running`` names the process that holds the heartbeat, None: no house runs.
+
+    ``refused_since`` is since when the running house refuses the files. ``messages`` are the open ones by state.
+    """
+
+    now: datetime
+    running: str | None
+    rules: list[RuleStanding]
+    files: Files
+    refused_since: datetime | None
+    messages: dict[str, int]
+
+    def as_json(self) -> dict[str, Any]:
+        """The status as JSON values; moments as ISO 8601."""
+        return asdict(self)
+
+
+def status_of(app: App, now: datetime) -> Status:
+    """Look at the tables and at the files. Writes nothing."""
+    with reading(app.engine) as connection:
+        rows = connection.execute(select(IN_FORCE).order_by(IN_FORCE.c.rule_id)).all()
+        passes, waiting = _last_passes(connection), _waiting(connection)
+        shown = [row for row in rows if row.status != GONE or waiting.get(row.rule_id)]
+        holder = select(LEASE.c.holder).where(LEASE.c.duty == "heartbeat", LEASE.c.until > now)
+        return Status(
+            now=now,
+            running=connection.execute(holder).scalar_one_or_none(),
+            rules=[_standing(row, passes, waiting) for row in shown],
+            files=_files(app, {row.rule_id: row.version for row in rows if row.status != GONE}),
+            refused_since=connection.execute(
+                select(NOTICE.c.since).where(NOTICE.c.topic == RULES)
+            ).scalar_one_or_none(),
+            messages=_messages(connection),
+        )
+
+
+def _standing(row: Any, passes: Mapping[str, LastPass], waiting: Mapping[str, dict[str, int]]) -> RuleStanding:
+    return RuleStanding(
+        rule=row.rule_id,
+        version=row.version,
+        status=row.status,
+        since=row.since,
+        live_since=row.live_since,
+        last_pass=passes.get(row.rule_id),
+        waiting=waiting.get(row.rule_id, {}),
+    )
+
+
+def _last_passes(connection: Connection) -> dict[str, LastPass]:
+    c = RULE_PASS.c
+    newest = select(func.max(c.id)).where(c.finished_at.is_not(None)).group_by(c.rule_id)
+    found = {}
+    for row in connection.execute(select(RULE_PASS).where(c.id.in_(newest))):
+        counts = row.counts or {}
+        found[row.rule_id] = LastPass(
+            started_at=row.started_at,
+            version=row.version,
+            status=row.status,
+            matched=counts.get("matched", 0),
+            messages=counts.get("messages", 0),
+            withheld=sum(counts.get("withheld", {}).values()),
+        )
+    return found
+
+
+def _waiting(connection: Connection) -> dict[str, dict[str, int]]:
+    c = MATCH.c
+    counted = select(c.rule_id, c.version, func.count().label("n")).where(c.state == MatchState.OPEN)
+    found: dict[str, dict[str, int]] = {}
+    for row in connection.execute(counted.group_by(c.rule_id, c.version).order_by(c.rule_id, c.version)):
+        found.setdefault(row.rule_id, {})[row.version] = row.n
+    return found
+
+
+def _messages(connection: Connection) -> dict[str, int]:
+    c = MESSAGE.c
+    unsettled = and_(c.state == MessageState.UNKNOWN, c.ended_at.is_(None))
+    counted = select(c.state, func.count()).where(or_(c.state.in_(OPEN), unsettled)).group_by(c.state)
+    found = dict(connection.execute(counted).tuples().all())
+    return {state.value: found[state] for state in (*OPEN, MessageState.UNKNOWN) if state in found}
+
+
+def _files(app: App, in_force: Mapping[str, str]) -> Files:
+    try:
+        files = {rule.id: rule.terms.version for rule in rules_of(app).rules.values()}
+    except RuleErrors as wrong:
+        return Files(problems=[str(problem) for problem in wrong.problems if not problem.warning])
+    return Files(
+        new=sorted(files.keys() - in_force.keys()),
+        changed=sorted(rule for rule in files.keys() & in_force.keys() if files[rule] != in_force[rule]),
+        gone=sorted(in_force.keys() - files.keys()),
+    )
