@@ -35,8 +35,9 @@ def show(plan: "Plan") -> None:
         console.print("Nothing differs.")
     else:
         rows = [row(change) for change in plan.changes]
-        kept = [place for place in range(len(COLUMNS)) if any(cells[place] for cells in rows)]
-        table = Table(*(COLUMNS[place] for place in kept), box=None, padding=(0, 2, 0, 0))
+        table, kept = Table(box=None, padding=(0, 2, 0, 0)), _that_fit(rows, console.width)
+        for place in kept:
+            table.add_column(COLUMNS[place], no_wrap=True)
         for change, cells in zip(plan.changes, rows, strict=True):
             table.add_row(*(Text(cells[place]) for place in kept), style=STYLES[change.kind])
         console.print(table)
@@ -53,12 +54,25 @@ def show(plan: "Plan") -> None:
     console.print(_foot(plan), style="dim", markup=False)
 
 
+def _that_fit(rows: list[tuple[str, ...]], width: int) -> list[int]:
+    """The columns that hold anything, as many from the left as fit: the lines below tell the rest, too."""
+    kept: list[int] = []
+    for place, name in enumerate(COLUMNS):
+        widest = max(len(name), *(len(cells[place]) for cells in rows)) + 2
+        if width >= widest and any(cells[place] for cells in rows):
+            kept.append(place)
+            width -= widest
+    return kept
+
+
 def markdown(plan: "Plan") -> str:
     """A plan for a pull request: a table, then a details block a rule."""
     parts = [f"### Plan: {_cell(_head(plan))}", ""]
     if plan.changes:
         rows = [row(change) for change in plan.changes]
-        parts += [_line(COLUMNS), _line("---" for _ in COLUMNS), *(_line(map(_cell, cells)) for cells in rows)]
+        kept = [place for place in range(len(COLUMNS)) if any(cells[place] for cells in rows)]
+        parts += [_line(COLUMNS[place] for place in kept), _line("---" for _ in kept)]
+        parts += [_line(_cell(cells[place]) for place in kept) for cells in rows]
     else:
         parts.append("Nothing differs.")
     for change in plan.changes:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SIGNS = {"new": "+", "changed": "~", "gone": "-", "refused": "!"}
 
-COLUMNS = ("rule", "change", "found now", "would go now", "messages a week", "cost a week", "vouchers a week")
+COLUMNS = ("rule", "change", "found now", "would go", "messages/week", "sending/week", "vouchers/week")
 
 LIFE = {
     "live": "it acts",
@@ -143,7 +143,7 @@ def _difference(counts: tuple[int, int], moved: "Moved", what: str) -> str:
     said = f"{counts[0]:,} → {some(counts[1], what)} now: {moved.added:,} added, {moved.dropped:,} drop out."
     for word, ids, count in (("Added", moved.first_added, moved.added), ("Out", moved.first_dropped, moved.dropped)):
         if ids:
-            more = " ..." if count > len(ids) else ""
+            more = f" and {count - len(ids):,} more" if count > len(ids) else ""
             said += f" {word}: {', '.join(ids)}{more}."
     return said
 
