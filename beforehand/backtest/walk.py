@@ -147,11 +147,25 @@ class Walk:
                 continue
             here = and_(match.c.rule_id == self.rule.id, match.c.state == MatchState.OPEN, match.c.next_step == place)
             here = and_(here, match.c.due_at == now + UNTIL_LOOK)
-            ids = select(match.c.subject_id).where(here)
-            comes = known(self.rule, step.until, ids=ids, zone=policy_of(self.app).zone).subquery()
-            when = select(comes.c.at).where(comes.c.at < self.end).distinct()
-            progress.rest_matches(self.connection, here, self.end)
-            for at in self.connection.execute(when).scalars().all():
-                looks = -((now - at) // UNTIL_LOOK)
-                those = match.c.subject_id.in_(select(comes.c.subject_id).where(comes.c.at == at))
-                progress.rest_matches(self.connection, and_(here, those), now + max(looks, 1) * UNTIL_LOOK)
+            self._rest(step.until, here, now)
+
+    def _rest(self, until: str, here: ColumnElement[bool], now: datetime) -> None:
+        """Put off the matches ``here`` to the look at which their moment has come, or at which they give up."""
+        ids = select(match.c.subject_id).where(here)
+        comes = known(self.rule, until, ids=ids, zone=policy_of(self.app).zone).subquery()
+        soon = select(comes.c.subject_id, comes.c.at).where(comes.c.at < self.end).subquery()
+        for at in self.connection.execute(select(soon.c.at).distinct()).scalars().all():
+            those = match.c.subject_id.in_(select(soon.c.subject_id).where(soon.c.at == at))
+            progress.rest_matches(self.connection, and_(here, those), _look(now, at))
+        never = match.c.subject_id.not_in(select(soon.c.subject_id))
+        progress.rest_matches(self.connection, and_(here, never), self.end)
+        patient = and_(match.c.rule_id == self.rule.id, match.c.state == MatchState.OPEN, match.c.due_at > now)
+        ends = select(match.c.gives_up_at).where(patient, match.c.due_at > match.c.gives_up_at).distinct()
+        for at in self.connection.execute(ends).scalars().all():
+            late = and_(patient, match.c.gives_up_at == at, match.c.due_at > _look(now, at))
+            progress.rest_matches(self.connection, late, _look(now, at))
+
+
+def _look(now: datetime, at: datetime) -> datetime:
+    """The first look at or after ``at`` of a match that is looked at every so often from ``now`` on."""
+    return now + max(-((now - at) // UNTIL_LOOK), 1) * UNTIL_LOOK

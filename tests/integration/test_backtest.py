@@ -111,6 +111,25 @@ STEPS = """
 """
 
 
+AWAITS = """
+  - {send: hello, by: [email]}
+  - wait: until delivered_at, at most 2 days
+  - {send: hello, by: [email]}
+"""
+
+
+def test_a_wait_for_a_moment_goes_on_in_the_minute_in_which_it_comes(house: House) -> None:
+    day = (NOON - 4 * DAY).date()
+    came = NOON - 3 * DAY + timedelta(minutes=90, seconds=10)
+    late_order(house, house.customer(), promised_on=day, delivered_at=came)
+    late_order(house, house.customer(), promised_on=day, delivered_at=came + 2 * DAY)
+    house.rule(subject="order", condition=LATE, limits="{once_per: order}", steps=AWAITS)
+    seen = replay(house)
+    assert (seen.matches, seen.messages) == (2, 3)
+    assert max(sample.due_at for sample in seen.examples) == came + timedelta(seconds=50)
+    assert replay(house, thorough=True).as_json() | {"looks": 0} == seen.as_json() | {"looks": 0}
+
+
 def test_a_write_to_a_real_row_is_refused(sqlite_engine: Engine) -> None:
     with standins.replaying(sqlite_engine) as connection, pytest.raises(DBAPIError, match="not authorized"):
         connection.execute(text("DELETE FROM main.customer"))
