@@ -1,21 +1,20 @@
 """Why a test came out otherwise: what the gates decided, and which named condition holds with which values."""
 
-from collections.abc import Collection, Mapping
-from datetime import date, datetime
+from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, literal, select
 
 import models
-from beforehand.proving.happened import GONE_WRONG, Happening, in_words
+from beforehand.proving.happened import GONE_WRONG, Happening
 from models.places import closest
-from models.terms import Money, Send, Wait
+from models.terms import Send, Wait
 from models.vocabulary import REASON_TEXT, MatchState, Reason
-from rules.conditions import Compare, Group, Related
-from rules.facts import Kind
+from rules.conditions import Group
 from rules.loader import Rule
 from rules.rule_tests import RuleTest, Stage
+from rules.saying import Voice, sentence
 from rules.verdicts import Told, Verdict, told
 
 message: Any = models.Message.__table__  # type: ignore[attr-defined]
@@ -101,21 +100,23 @@ def what_conditions_say(
     found = told(connection, rule, now=test.at.now, zone=zone, only=only)
     if not found:
         return [f"the test gives no {rule.subject.name}, so there is nothing to look at"]
-    said = [line for each in found[:3] for line in _of_subject(rule, each, came)]
+    said = [line for each in found[:3] for line in _of_subject(rule, each, came, test.at.now)]
     return [*said, *([f"and {len(found) - 3} more {rule.subject.name} rows"] if len(found) > 3 else [])]
 
 
-def _of_subject(rule: Rule, found: Told, came: bool) -> list[str]:
+def _of_subject(rule: Rule, found: Told, came: bool, now: datetime) -> list[str]:
     if not found.there:
         return [f"the {rule.subject.name} is not there yet at the test's now"]
-    zone = ZoneInfo(found.zone)
-    failing = [f"{_name(v)} does not hold: {_words(v, zone, False)}" for v in found.conditions if not v.holds]
-    failing += [f"{_name(v)}, which stops it, holds: {_words(v, zone, True)}" for v in found.exceptions if v.holds]
+    voice = Voice(now, found.zone)
+    failing = [f"{_name(v)} does not hold: {_words(v, voice)}" for v in found.conditions if not v.holds]
+    failing += [
+        f"{_name(v)}, which stops it, holds: {_words(v, voice, stops=True)}" for v in found.exceptions if v.holds
+    ]
     if failing:
         return failing
     if not came:
         return ["every condition holds, and nothing of 'unless' does"]
-    holding = [f"{_name(v)} holds: {_words(v, zone, True)}" for v in found.conditions]
+    holding = [f"{_name(v)} holds: {_words(v, voice)}" for v in found.conditions]
     return holding + [f"{_name(v)}, which would stop it, does not hold" for v in found.exceptions]
 
 
@@ -123,49 +124,19 @@ def _name(verdict: Verdict) -> str:
     return f"'{verdict.part.name}'"
 
 
-def _words(verdict: Verdict, zone: ZoneInfo, holds: bool) -> str:
-    """The actual values behind a verdict; of a group only the members that decided it."""
+def _words(verdict: Verdict, voice: Voice, *, stops: bool = False) -> str:
+    """The leaves of a verdict that decided it, each with what was found and what is asked."""
+    return "; ".join(dict.fromkeys(sentence(leaf, voice, stops=stops) for leaf in _deciding(verdict)))
+
+
+def _deciding(verdict: Verdict) -> Iterator[Verdict]:
     test = verdict.part.test
-    if isinstance(test, Group):
-        decided = [member for member in verdict.members if test.how != "all" or member.holds == holds]
-        return ", ".join(dict.fromkeys(_words(member, zone, holds) for member in decided))
-    if isinstance(test, Related):
-        return _related(verdict, test, zone)
-    return _compared(verdict, test, zone)
-
-
-def _related(verdict: Verdict, test: Related, zone: ZoneInfo) -> str:
-    if test.aggregate in ("any", "none"):
-        return f"{verdict.found or 'no'} such {test.path.text}"
-    if test.aggregate == "latest":
-        return f"the latest of {test.path.text} {'is' if verdict.holds else 'is not'} so"
-    if test.aggregate == "count":
-        return f"{test.path.text} count is {verdict.found or 0}"
-    currency = next((value.currency for _, value in test.bounds if hasattr(value, "currency")), None)
-    money = test.of is not None and test.of.kind is Kind.MONEY
-    of = f" of {test.of.name}" if test.of else ""
-    return f"{test.path.text} {test.aggregate}{of} is {_value(verdict.found, zone, currency if money else None)}"
-
-
-def _compared(verdict: Verdict, test: Compare, zone: ZoneInfo) -> str:
-    if test.path.fact is None:
-        return f"{test.path.text} is {'there' if (test.operator == 'present') == verdict.holds else 'missing'}"
-    said = f"{test.path.text} is {_value(verdict.found, zone, verdict.currency)}"
-    beside = [*verdict.others, *(day for day in verdict.days if day is not None)]
-    named = [value for value in beside if value is not None]
-    return f"{said} (compared with {', '.join(_value(value, zone, None) for value in named)})" if named else said
-
-
-def _value(value: Any, zone: ZoneInfo, currency: str | None) -> str:
-    if value is None:
-        return "missing"
-    if isinstance(value, datetime):
-        return f"{value.astimezone(zone):%Y-%m-%d %H:%M}"
-    if isinstance(value, date):
-        return value.isoformat()
-    if currency is not None:
-        return in_words(Money(int(value), currency))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if not isinstance(test, Group):
+        yield verdict
+        return
+    for member in verdict.members:
+        if test.how == "none" or member.holds == verdict.holds:
+            yield from _deciding(member)
 
 
 def _text(reason: Reason) -> str:
