@@ -37,7 +37,7 @@ def check(
     rules = path or said.rules
     if not rules.exists():
         fail(f"there is no folder or file '{rules}'")
-    checked = _checked(said, rules, database=database)
+    checked = _watched(said, rules, database=database)
     if as_json or form is Format.JSON:
         _print_json(checked)
     elif form is Format.GITHUB:
@@ -45,6 +45,14 @@ def check(
     else:
         _print_text(checked)
     raise typer.Exit(FINDINGS if checked.errors else 0)
+
+
+def _watched(said: "Settings", rules: Path, *, database: bool) -> "Checked":
+    """The same with a word on a terminal while it takes its time."""
+    from rich.console import Console
+
+    with Console(stderr=True).status("Looking at the rules ..."):
+        return _checked(said, rules, database=database)
 
 
 def _checked(said: "Settings", rules: Path, *, database: bool) -> "Checked":

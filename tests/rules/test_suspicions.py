@@ -193,18 +193,18 @@ def contradicted(rule: Rule, seed: int, now: datetime) -> None:
 @pytest.mark.parametrize("batch", range(4))
 def test_nothing_that_a_row_does_was_called_impossible(batch: int) -> None:
     flagged = 0
-    for seed in range(batch * 200, batch * 200 + 200):
+    for seed in range(batch * 120, batch * 120 + 120):
         dice = rolled(seed)
         more = f"unless:\n  c: {tree(dice, 1)}" if dice.chance(2) else ""
         rule = rule_of(f"a: {tree(dice)}\nb: {tree(dice, 1)}", more=more)
         flagged += bool(suspicions(rule))
         contradicted(rule, seed, dice.pick(NOWS))
-    assert 20 < flagged < 180, "a property of nothing proves nothing"
+    assert 5 < flagged < 110, "a property of nothing proves nothing"
 
 
 def test_no_row_is_found_by_rules_that_exclude_one_another_nor_missed_by_one_that_is_implied() -> None:
     findings, told = Findings(), 0
-    for seed in range(400):
+    for seed in range(250):
         dice = rolled(seed)
         one, other = (rule_of(f"a: {tree(dice, 1)}\nb: {tree(dice, 1)}") for _ in range(2))
         first, second = findings.of(one), findings.of(other)
@@ -218,14 +218,14 @@ def test_no_row_is_found_by_rules_that_exclude_one_another_nor_missed_by_one_tha
                 found, too = (all(reader.holds(c, row) for c in rule.conditions.values()) for rule in (one, other))
                 assert not (found and too and apart), one.text + other.text
                 assert too or not (found and inside), one.text + other.text
-    assert told > 50
+    assert told > 30
 
 
 def test_nothing_of_the_whole_grammar_was_called_impossible(tmp_path: Path) -> None:
     (tmp_path / "lists").mkdir()
     for name in ("several", "plain"):
         (tmp_path / "lists" / f"{name}.csv").write_text("tier\ngold\ntin\n")
-    for seed in range(300):
+    for seed in range(150):
         grammar = Grammar(rolled(seed), subjects())
         rule = load_text(rule_text(grammar.rule()), "case", tmp_path)
         contradicted(rule, seed, grammar.dice.pick(NOWS))
