@@ -152,7 +152,8 @@ def _step(console: "Console", step: "StepReport", zone: str) -> None:
     if step.text:
         body = Text("\n".join(part for part in (step.headline, step.text) if part))
         title = f"{step.channel}, {step.language}"
-        console.print(Padding(Panel(body, title=_safe(title), title_align="left"), (0, 0, 0, 7)))
+        shown = Padding(Panel(body, title=_safe(title), title_align="left"), (0, 0, 0, 7))
+        console.print(shown, soft_wrap=False)
 
 
 def _past(console: "Console", told: "Explanation") -> None:

@@ -183,7 +183,7 @@ def _rule(asked: _Question, rule: Rule, past: list[PastMatch]) -> RuleReport:
         except RuleErrors as wrong:
             problem = f"the rule cannot be run: {wrong.problems[0]}"
         notes += _gate_notes(asked, rule)
-    few = SHOWN_MISSES if asked.named and not holding else 1
+    few = SHOWN_MISSES if asked.named and not holding else 0 if holding and asked.pretend else 1
     shown = [*holding[:SHOWN_MATCHES], *[each for each in verdicts if not each.holds][:few]]
     keys = _keys(asked, rule, [each.subject_id for each in shown])
     made = [_subject(asked, rule, each, keys) for each in shown]
@@ -204,8 +204,7 @@ def _rule(asked: _Question, rule: Rule, past: list[PastMatch]) -> RuleReport:
 
 
 def _rows_of(asked: _Question, rule: Rule) -> tuple[Select[Any], int, list[str]]:
-    """The person's rows that the rule may look at, as named ids (which any planner understands), and how many there are.
-    """
+    """The person's rows that the rule may look at, as named ids (any planner understands these), and how many."""
     own, table = own_subjects(rule.subject, asked.person), TABLES[rule.subject.table]
     newest = table.c[rule.subject.natural].desc().nulls_last() if rule.subject.natural else table.c.id.desc()
     chosen = own.order_by(newest, table.c.id.desc()).limit(WIDE + 1)
