@@ -14,8 +14,10 @@ from sqlalchemy.sql.functions import FunctionElement, GenericFunction
 
 from rules.facts import Kind
 
-NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
-"""A number as JSON writes it (RFC 8259), which is what SQLite's json_valid takes."""
+NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?$"
+"""A number as JSON writes it (RFC 8259), which is what SQLite's json_valid takes; its power of ten within reason."""
+LONGEST_NUMBER = 100
+"""Characters: what is longer, or of a power over 99, is no number that anybody meant (PostgreSQL refuses 1e400)."""
 YES = "('true', 'yes', 'y', 't', '1')"
 NO = "('false', 'no', 'n', 'f', '0')"
 
@@ -90,13 +92,15 @@ def _json_as_flag(element: FunctionElement[Any], compiler: SQLCompiler, **kw: An
 def _number_sqlite(element: FunctionElement[Any], compiler: SQLCompiler, **kw: Any) -> str:
     said = _text(element, compiler, **kw)
     valid = f"CASE WHEN json_valid({said}) THEN json_type({said}) END IN ('integer', 'real')"
-    return f"(CASE WHEN {valid} THEN CAST({said} AS REAL) END)"
+    fitting = f"length({said}) <= {LONGEST_NUMBER} AND {said} NOT GLOB '*[eE]*[0-9][0-9][0-9]*'"
+    return f"(CASE WHEN {valid} AND {fitting} THEN CAST({said} AS REAL) END)"
 
 
 @compiles(json_as_number, "postgresql")
 def _number_pg(element: FunctionElement[Any], compiler: SQLCompiler, **kw: Any) -> str:
     said = f"({_text(element, compiler, **kw)})"
-    return f"(CASE WHEN {said} ~ '{NUMBER}' THEN CAST({said} AS DOUBLE PRECISION) END)"
+    fitting = f"length({said}) <= {LONGEST_NUMBER} AND {said} ~ '{NUMBER}'"
+    return f"(CASE WHEN {fitting} THEN CAST({said} AS DOUBLE PRECISION) END)"
 
 
 @compiles(json_as_day, "sqlite")

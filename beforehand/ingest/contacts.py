@@ -60,7 +60,7 @@ def zone(value: str, _region: str | None = None) -> Checked:
 
 @lru_cache(maxsize=1)
 def _zones() -> frozenset[str]:
-    return frozenset(available_timezones())
+    return frozenset(available_timezones() - {"localtime"})  # the machine's own, and PostgreSQL knows none of that name
 
 
 @lru_cache(maxsize=1)

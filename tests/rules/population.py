@@ -37,7 +37,7 @@ AMOUNTS = [None, 0, 1000, 1, -1, 2550, 999, 1001, -50_000, 100_000, 10**15, -(10
 NUMBERS = [None, 0, 1, 2, 3, 4, 5, -1, 2_000_000_000]
 SAID: dict[Kind, list[Any]] = {
     Kind.TEXT: [*WORDS, 18, True, None, [1], {"a": 1}],
-    Kind.NUMBER: [0, 1, 2.5, -3, "12", "abc", "", None, True, [1], 100, "1e2"],
+    Kind.NUMBER: [0, 1, 2.5, -3, "12", "abc", "", None, True, [1], 100, "1e2", "1e400"],
     Kind.DAY: ["2026-03-29", "2026-03-28", "2026-02-30", "soon", None, 20260329, "2026-11-01", "2026-03-1"],
     Kind.FLAG: [True, False, "yes", "No", 1, 0, "perhaps", None, "T"],
 }

@@ -19,7 +19,7 @@ BORN = {
     **{"call": "started_at", "ticket": "opened_at", "survey": "asked_at", "event": "happened_at"},
     **{"issue": "declared_at", "exposure": "found_at", "message": "created_at"},
 }
-NUMERAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+NUMERAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")
 
 
 @dataclass(frozen=True, eq=False)
