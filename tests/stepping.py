@@ -81,11 +81,12 @@ class Stepped:
         at = start
         while at < end:
             self._reveal(at)
-            self._note(at, {event for event, times in happened.items() if _minute(at) & times})
+            news = {event for event, times in happened.items() if at in times}
+            self._note(at, news)
             for rule in order:
                 if at in due[rule.id]:
                     run_rule(self.app, rule.id, at, slot=at)
-            for rule_id in event_rules_due(self.app, at):
+            for rule_id in event_rules_due(self.app, at) if news else ():
                 if rule_id in self.rules:
                     run_rule(self.app, rule_id, at, slot=at)
             self._settle(at)
@@ -166,10 +167,6 @@ class Stepped:
 def _shown_at(at: datetime) -> datetime:
     floor = at.replace(second=0, microsecond=0)
     return floor if floor == at else floor + MINUTE
-
-
-def _minute(at: datetime) -> set[datetime]:
-    return {at}
 
 
 def stepped(app: App, start: datetime, end: datetime, *names: str) -> dict[str, Rule]:
