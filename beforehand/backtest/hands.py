@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dateutil.relativedelta import relativedelta
 
@@ -54,6 +54,15 @@ Hand = Instant | DayThen | Midnight
 """An expression of now. Each is hashable, so that what two conditions share is worked out once."""
 
 NOW = Instant(relativedelta())
+
+
+def is_zone(name: str) -> bool:
+    """Whether there is such a zone. Where there is none, no day can be told, and nothing ever changes."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
 
 
 def against_moment(value: Moment) -> list[Hand]:

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.selectable import NamedFromClause
 
-from beforehand.backtest.hands import DayThen, Hand, Instant
+from beforehand.backtest.hands import DayThen, Hand, Instant, is_zone
 from beforehand.backtest.pairs import Pair, Way
 from messaging.candidates import TABLES
 from models.types import BigKey, UTCDateTime, local_day
@@ -112,7 +112,7 @@ def _wind(ground: Ground, hands: Iterable[Hand]) -> dict[Hand, Reading]:
     """Write every hand's value by slot (and zone)."""
     customer = TABLES["customer"]
     zoned = select(func.coalesce(customer.c.time_zone, ground.zone)).distinct()
-    zones = sorted({*ground.connection.execute(zoned).scalars(), ground.zone})
+    zones = sorted(filter(is_zone, {*ground.connection.execute(zoned).scalars(), ground.zone}))
     wound = {}
     for number, hand in enumerate(hands):
         rows = [

@@ -168,5 +168,5 @@ def _hands(kind: Kind, operator: str, value: Any) -> list[Hand]:
         span = -value if operator == "within" else value
         return [NOW, Instant(span)] if kind is Kind.MOMENT else [DayThen(), DayThen(span)]
     if not isinstance(value, Moment):
-        return []
+        raise NotImplementedError(f"'{operator}: {value}' is not known to change with time, or not to")
     return against_moment(value) if kind is Kind.MOMENT else against_day(value)
