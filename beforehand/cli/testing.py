@@ -11,7 +11,7 @@ from beforehand.cli.common import FINDINGS, fail, print_json, settings
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from beforehand.proving import Outcome, Prover, Report
+    from beforehand.proving import Outcome, Report
     from beforehand.settings import Settings
 
 LOOK_EVERY = 0.3
@@ -34,22 +34,17 @@ def run_tests(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Run the tests in the rule files, each with its own clock and data. Sends nothing, and touches no database."""
-    from beforehand.proving import Prover
-
     said = settings()
     if watch and (as_json or junit):
         fail("--watch shows results as they come; it goes with neither --json nor --junit")
     files = _chosen(folder or said.rules, rules or [])
-    prover = Prover(said)
     try:
         if watch:
-            _stay(prover, said, folder or said.rules, rules or [], files, verbose)
+            _stay(said, folder or said.rules, rules or [], files, verbose)
             return
-        report = _run(prover, files, said, quiet=as_json, verbose=verbose)
+        report = _run(files, said, quiet=as_json, verbose=verbose)
     except ValueError as wrong:
         fail(f"A setting is not right: {wrong}")
-    finally:
-        prover.close()
     if junit is not None:
         _write_junit(junit, report)
     if as_json:
@@ -79,19 +74,19 @@ def _chosen(folder: Path, asked: Sequence[str]) -> list[Path]:
     return found or list(there.values())
 
 
-def _run(
-    prover: "Prover", files: Sequence[Path], said: "Settings", *, quiet: bool = False, verbose: bool = False
-) -> "Report":
+def _run(files: Sequence[Path], said: "Settings", *, quiet: bool = False, verbose: bool = False) -> "Report":
+    from time import perf_counter
+
     from rich.console import Console
 
-    from beforehand.proving import prove_files
+    from beforehand.proving import prove_all
 
     console = Console(highlight=False, quiet=quiet)
     width = max((len(file.stem) for file in files), default=0)
-    report = prove_files(
-        prover,
+    begun = perf_counter()
+    report = prove_all(
+        said,
         files,
-        facts=said.facts,
         told=lambda rule_id, outcomes: _line(console, rule_id, outcomes, width, verbose),
     )
     for unread in report.unread:
@@ -100,7 +95,7 @@ def _run(
             console.print(f"   {_safe(str(problem))}", soft_wrap=True)
     for outcome in report.failed:
         _failure(console, outcome)
-    console.print(_total(report), style="green" if report.fine else "red")
+    console.print(_total(report, perf_counter() - begun), style="green" if report.fine else "red")
     return report
 
 
@@ -124,9 +119,8 @@ def _failure(console: "Console", outcome: "Outcome") -> None:
         console.print(f"    {head}{_safe(line)}", soft_wrap=True)
 
 
-def _total(report: "Report") -> str:
+def _total(report: "Report", took: float) -> str:
     tests, failed, unread = len(report.outcomes), len(report.failed), len(report.unread)
-    took = sum(outcome.seconds for outcome in report.outcomes)
     parts = [f"{tests} test{'s' if tests != 1 else ''} of {len(report.rules)} rules in {took:.1f} s"]
     parts += [f"{failed} failed" if failed else "all pass"] if tests else ["no test"]
     parts += [f"{unread} file{'s' if unread != 1 else ''} not loaded"] if unread else []
@@ -156,9 +150,7 @@ def _write_junit(path: Path, report: "Report") -> None:
         fail(f"{path} cannot be written: {wrong.strerror}")
 
 
-def _stay(
-    prover: "Prover", said: "Settings", folder: Path, asked: Sequence[str], files: list[Path], verbose: bool
-) -> None:
+def _stay(said: "Settings", folder: Path, asked: Sequence[str], files: list[Path], verbose: bool) -> None:
     import time
 
     from beforehand.proving.watching import affected, footprint, watch
@@ -167,11 +159,11 @@ def _stay(
         chosen = affected(_still(folder, asked, files), changes)
         if chosen:
             typer.echo(f"\n{', '.join(sorted(path.name for path in changes))} changed")
-            _run(prover, chosen, said, verbose=verbose)
+            _run(chosen, said, verbose=verbose)
 
     looked_at = [folder, said.templates, *([said.facts] if said.facts else []), *files]
     before = footprint(looked_at)
-    _run(prover, files, said, verbose=verbose)
+    _run(files, said, verbose=verbose)
     typer.echo("Watching; Ctrl-C ends.")
     try:
         watch(looked_at, again, rest=lambda: time.sleep(LOOK_EVERY), seen=before)

@@ -82,6 +82,12 @@ class Report:
     paths: dict[str, str] = field(default_factory=dict)
     unread: list[Unread] = field(default_factory=list)
 
+    def add(self, other: "Report") -> None:
+        """Take what another report holds."""
+        self.rules |= other.rules
+        self.paths |= other.paths
+        self.unread += other.unread
+
     @property
     def outcomes(self) -> list[Outcome]:
         """Every outcome, in the order of the rules."""

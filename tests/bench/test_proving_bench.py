@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from beforehand import ROOT
-from beforehand.proving import Prover, prove_files, rule_files
+from beforehand.proving import prove_all, rule_files
 from beforehand.settings import Settings
 
 pytestmark = pytest.mark.bench
@@ -25,9 +25,7 @@ def test_two_hundred_tests(tmp_path: Path) -> None:
         text = file.read_text(encoding="utf-8").replace(f"id: {file.stem}\n", f"id: {name}\n")
         (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
     begun = time.perf_counter()
-    prover = Prover(Settings(_env_file=None))
-    report = prove_files(prover, rule_files(tmp_path))
-    prover.close()
+    report = prove_all(Settings(_env_file=None), rule_files(tmp_path))
     took = time.perf_counter() - begun
     assert report.fine
     assert len(report.outcomes) == 200

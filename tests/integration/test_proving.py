@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from beforehand import ROOT
-from beforehand.proving import Outcome, Prover, prove_files
+from beforehand.proving import Outcome, Prover, prove_all, prove_files
 from beforehand.proving.junit import junit
 from beforehand.proving.watching import affected, changed, footprint, watch
 from beforehand.settings import Settings
@@ -282,6 +282,18 @@ def test_a_broken_file_does_not_keep_others_from_being_tested(prover: Prover, fi
     }
     assert [Path(unread.path).name for unread in report.unread] == ["broken.yaml"]
     assert not report.fine
+
+
+def test_on_several_cores_the_report_is_the_same(prover: Prover, files: list[Path]) -> None:
+    told: list[str] = []
+    settings = Settings(_env_file=None)
+    several = prove_all(settings, files, told=lambda rule_id, _: told.append(rule_id), jobs=2)
+    alone = prove_files(prover, files)
+    assert [(o.rule_id, o.test, o.differences) for o in several.outcomes] == [
+        (o.rule_id, o.test, o.differences) for o in alone.outcomes
+    ]
+    assert (several.unread, several.paths) == (alone.unread, alone.paths)
+    assert told == list(alone.rules)
 
 
 def test_the_junit_report_adds_up(prover: Prover, files: list[Path]) -> None:
