@@ -27,7 +27,7 @@ def made(folder: Path) -> Path:
         text = shipped[number % len(shipped)]
         name = f"rule-{number}"
         text = re.sub(r"^id: .*$", f"id: {name}", text, flags=re.M)
-        text = re.sub(r"at_least: (\d+)\b(?! EUR)", lambda m: f"at_least: {int(m[1]) + number % 7}", text)
+        text = re.sub(r"at_least: (\d+)\b(?! EUR)", lambda m, more=number % 7: f"at_least: {int(m[1]) + more}", text)
         (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
     return folder
 
