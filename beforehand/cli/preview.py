@@ -151,7 +151,7 @@ def _show_run(report: "PassReport") -> None:
         console.print(f"{report.waiting:,} of them wait for the morning, for the end of the customer's quiet hours.")
     if report.begun:
         console.print(f"{some(report.begun, 'match', 'matches')} began with a wait; the message comes after it.")
-    for count, what in ((report.vouchers, "voucher"), (report.tasks, "task")):
+    for count, what in ((report.vouchers, "voucher"), (report.tasks, "task"), (report.webhooks, "webhook call")):
         if count:
             console.print(f"{some(count, what)} came with them.")
     for line in _not_sent(report):

@@ -72,7 +72,7 @@ async def post(
         return Answer("timeout")
     except httpx.ConnectError:
         return Answer("no_connection")
-    except (httpx.HTTPError, OSError, ValueError) as wrong:  # its text may quote what was sent
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as wrong:  # its text may quote what was sent
         return Answer(type(wrong).__name__[:40])
 
 
