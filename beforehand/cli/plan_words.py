@@ -160,7 +160,8 @@ def _first_pass(change: "RuleChange") -> str:
     assert first is not None
     since = "the beginning" if first.moment is None else f"{first.moment:%Y-%m-%d %H:%M} UTC"
     numbers = f"with from: now {first.from_now:,}, from {since} on {first.from_moment:,}"
-    return f"{first.as_written:,} go at the first pass, as the file is written; {numbers}. The rest is backlog."
+    rest = " The rest is backlog." if change.new and first.as_written < change.new.going else ""
+    return f"{first.as_written:,} go at the first pass, as the file is written; {numbers}.{rest}"
 
 
 def _a_week(old: "Weekly", new: "Weekly", weeks: int) -> str:

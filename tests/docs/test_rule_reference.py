@@ -191,4 +191,4 @@ def test_what_the_tutorial_shows_of_a_wrong_rule_is_what_check_says(tmp_path: Pa
 def test_the_commands_of_the_tutorial_exist() -> None:
     typed = re.findall(r"^    beforehand (\w+)", TUTORIAL.read_text(encoding="utf-8"), re.M)
     known = {command.name for command in app.registered_commands}
-    assert set(typed) == {"sample", "ingest", "check", "facts", "test", "preview", "run"} <= known
+    assert set(typed) == {"sample", "ingest", "check", "facts", "test", "preview", "plan", "run"} <= known
