@@ -38,6 +38,7 @@ def run_tests(
     if watch and (as_json or junit):
         fail("--watch shows results as they come; it goes with neither --json nor --junit")
     files = _chosen(folder or said.rules, rules or [])
+    _facts_must_load(said)
     try:
         if watch:
             _stay(said, folder or said.rules, rules or [], files, verbose)
@@ -72,6 +73,18 @@ def _chosen(folder: Path, asked: Sequence[str]) -> list[Path]:
             hint = f"did you mean {meant}?" if meant else f"there are: {', '.join(there) or 'none'}"
             fail(f"there is no rule '{name}' in {folder}; {hint}")
     return found or list(there.values())
+
+
+def _facts_must_load(said: "Settings") -> None:
+    """Say what is wrong with facts.yaml once, and not once a rule."""
+    from rules.attributes import with_attributes
+    from rules.errors import RuleErrors
+    from rules.facts import subjects
+
+    try:
+        with_attributes(subjects(), said.facts)
+    except RuleErrors as wrong:
+        fail(str(wrong), code=FINDINGS)
 
 
 def _run(files: Sequence[Path], said: "Settings", *, quiet: bool = False, verbose: bool = False) -> "Report":

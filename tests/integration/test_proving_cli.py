@@ -114,6 +114,21 @@ def test_a_test_that_asserts_nothing_is_refused(rules: Path) -> None:
     assert "asserts nothing" in result.stdout
 
 
+def test_a_facts_file_that_is_wrong_is_said_once(rules: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "facts.yaml").write_text("customer: {club: txt}\n")
+    monkeypatch.setenv("BEFOREHAND_FACTS", str(tmp_path / "facts.yaml"))
+    result = asked("--rules", rules)
+    assert result.exit_code == 1
+    assert result.stderr.count("unknown type of fact 'txt'") == 1
+
+
+def test_a_setting_that_is_wrong_is_said(rules: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEFOREHAND_CAPS", '{"service": "many"}')
+    result = asked("--rules", rules)
+    assert result.exit_code == 2
+    assert "A setting is not right" in result.stderr
+
+
 def until(stream: IO[str] | None, word: str) -> str:
     assert stream is not None
     return next(line for line in stream if word in line)
