@@ -134,7 +134,8 @@ def _failure(console: "Console", outcome: "Outcome") -> None:
 
 def _total(report: "Report", took: float) -> str:
     tests, failed, unread = len(report.outcomes), len(report.failed), len(report.unread)
-    parts = [f"{tests} test{'s' if tests != 1 else ''} of {len(report.rules)} rules in {took:.1f} s"]
+    rules = len(report.rules)
+    parts = [f"{tests} test{'s' if tests != 1 else ''} of {rules} rule{'s' if rules != 1 else ''} in {took:.1f} s"]
     parts += [f"{failed} failed" if failed else "all pass"] if tests else ["no test"]
     parts += [f"{unread} file{'s' if unread != 1 else ''} not loaded"] if unread else []
     return "\n" + ", ".join(parts) + "."

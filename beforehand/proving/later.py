@@ -24,7 +24,6 @@ WAITING = (MessageState.PLANNED, MessageState.QUEUED)
 CLOSEST = timedelta(minutes=1)
 """Nothing in a test is looked at more often; where nothing happens the looks grow apart."""
 
-LONGEST_GAP = timedelta(days=1)
 MOST_LOOKS = 2000
 MOST_TURNS = 20
 
@@ -46,7 +45,7 @@ def go_on(app: App, test: RuleTest, start: datetime, lasts: relativedelta | None
             break
         gap = CLOSEST if moved else gap
         now = min(_next(app, now, gap, end), next((moment for moment in named if moment > now), end))
-        gap = min(gap * 2, LONGEST_GAP)
+        gap *= 2
     return end
 
 

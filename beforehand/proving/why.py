@@ -100,7 +100,12 @@ def what_conditions_say(
     found = told(connection, rule, now=test.at.now, zone=zone, only=only)
     if not found:
         return [f"the test gives no {rule.subject.name}, so there is nothing to look at"]
-    said = [line for each in found[:3] for line in _of_subject(rule, each, came, test.at.now)]
+    heads = [f"{rule.subject.name} {number}: " if len(found) > 1 else "" for number in range(1, 4)]
+    said = [
+        head + line
+        for head, each in zip(heads, found, strict=False)
+        for line in _of_subject(rule, each, came, test.at.now)
+    ]
     return [*said, *([f"and {len(found) - 3} more {rule.subject.name} rows"] if len(found) > 3 else [])]
 
 

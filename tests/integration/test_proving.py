@@ -215,6 +215,19 @@ def test_a_subject_that_is_not_given_is_said(prover: Prover) -> None:
     assert outcome.because == ("the test gives no order, so there is nothing to look at",)
 
 
+def test_several_subjects_are_told_apart(prover: Prover) -> None:
+    story = LATE.replace("    order: {promised_on: yesterday, shipped_at: 3 days ago}\n", "")
+    outcome = proven(prover, "late-order", story, "expect: [{send: late-order}]")
+    assert [line.split("'")[0] for line in outcome.because] == ["order 1: "] * 2 + ["order 2: "] * 2
+
+
+def test_what_never_comes_is_not_looked_for_every_minute(prover: Prover) -> None:
+    more = "expect: [{send: known-issue}]\nthen: [{after: 20 months, expect: nothing}]"
+    outcome = proven(prover, "known-issue", ISSUE, more, **{", closed_at: in 12 days": ""})
+    assert outcome.passed
+    assert outcome.seconds < 10
+
+
 def test_a_template_that_cannot_be_filled_fails_a_test_that_would_pass(tmp_path: Path) -> None:
     folder = tmp_path / "templates"
     (folder / "late-order").mkdir(parents=True)
