@@ -44,6 +44,7 @@ class Backtest:
     title: str = ""
     slots: int = 0
     looks: int = 0
+    webhooks: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """The replay as JSON values."""
@@ -56,6 +57,7 @@ class Backtest:
             "messages": self.messages,
             "vouchers": self.vouchers,
             "tasks": self.tasks,
+            "webhooks": self.webhooks,
             "withheld": {reason.value: count for reason, count in self.withheld.items()},
             "days": [
                 {"day": each.day.isoformat(), "matches": each.matches, "messages": each.messages} for each in self.days

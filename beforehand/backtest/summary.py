@@ -24,7 +24,7 @@ from models.vocabulary import Channel, MatchState, Reason
 if TYPE_CHECKING:
     from beforehand.backtest.replay import Replayed
 
-voucher, task = TABLES["voucher"], TABLES["task"]
+voucher, task, webhook = TABLES["voucher"], TABLES["task"], TABLES["webhook"]
 EXAMPLES = 10
 
 
@@ -42,6 +42,7 @@ def summary(app: App, done: "Replayed") -> Backtest:
         messages=_count(connection, message, *going),
         vouchers=_count(connection, voucher, voucher.c.id > done.highest["voucher"]),
         tasks=_count(connection, task, literal(1) == 1),
+        webhooks=_count(connection, webhook, literal(1) == 1),
         withheld=_withheld(done),
         days=_days(done, app.settings.time_zone),
         cost=_cost(app, done),

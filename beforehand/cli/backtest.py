@@ -102,7 +102,9 @@ def _show(seen: "Backtest", app: "App") -> None:
     console.print(f"[bold]{seen.rule_id}[/bold]  {escape(seen.title)}")
     console.print(f"from {begins} to {ends} {app.settings.time_zone} · version {seen.version}\n", style="dim")
     found = f"Found {some(seen.matches, 'occasion')}; {some(seen.messages, 'message')} would have gone."
-    more = [some(n, what) for n, what in ((seen.vouchers, "voucher"), (seen.tasks, "task")) if n]
+    more = [
+        some(n, what) for n, what in ((seen.vouchers, "voucher"), (seen.tasks, "task"), (seen.webhooks, "webhook")) if n
+    ]
     console.print(found + (f" With them {' and '.join(more)}." if more else ""))
     for line in cost_lines(seen.cost) if seen.cost is not None and seen.messages else []:
         console.print(escape(line))
