@@ -247,6 +247,8 @@ def _whole_day(column: Expr, op: str, value: Moment, scope: Scope) -> ColumnElem
 
 
 def _coarse(column: Expr, op: str, value: Moment, scope: Scope) -> list[ColumnElement[bool]]:
+    if value.on is not None:
+        return _coarse_on(column, op, value.on)
     if value.day is None:
         return []
     away = timedelta(days=value.day)
@@ -255,6 +257,18 @@ def _coarse(column: Expr, op: str, value: Moment, scope: Scope) -> list[ColumnEl
         bounds.append(column < scope.clock.at(lambda now: now + away + SLACK))
     if op in ("after", "since", "is"):
         bounds.append(column > scope.clock.at(lambda now: now + away - SLACK))
+    return bounds
+
+
+def _coarse_on(column: Expr, op: str, on: date) -> list[ColumnElement[bool]]:
+    begins = datetime(on.year, on.month, on.day, tzinfo=UTC)
+    earliest = begins - min(SLACK, begins - datetime.min.replace(tzinfo=UTC))
+    latest = begins + min(timedelta(days=1) + SLACK, datetime.max.replace(tzinfo=UTC) - begins)
+    bounds = []
+    if op in ("before", "is"):
+        bounds.append(column <= literal(latest, UTCDateTime()))
+    if op in ("after", "since", "is"):
+        bounds.append(column >= literal(earliest, UTCDateTime()))
     return bounds
 
 
