@@ -192,6 +192,9 @@ class StepReader:
             if key not in terms.value:
                 self.said.add(terms, f"a voucher needs '{key}'", expected="{worth: 50 EUR, valid_for: 90 days}")
         budget, per = self._budget(terms)
+        if worth and budget and (budget.currency != worth.currency or budget.minor < worth.minor):
+            expected = f"an amount in {worth.currency}, the worth of one voucher or more"
+            self.said.add(terms.value["budget"], "this budget does not pay for a single voucher", expected=expected)
         return VoucherStep(worth, lasts, budget, per) if worth and lasts else None
 
     def _worth(self, terms: Node) -> Money | None:
