@@ -140,6 +140,9 @@ class _Events:
         for row in self._rows(TABLES["task"], TABLES["task"].c.match_id, self.match_ids):
             self._add(row.match_id, row.created_at, "task", f"for {row.desk}: {row.what}")
             self._add(row.match_id, row.done_at, "task", f"{row.desk} has done: {row.what}")
+        for row in self._rows(TABLES["webhook"], TABLES["webhook"].c.match_id, self.match_ids):
+            code = f" ({row.code})" if row.code else ""
+            self._add(row.match_id, row.created_at, "webhook", f"{row.endpoint}: {row.state}{code}")
         for row in self._rows(TABLES["voucher"], TABLES["voucher"].c.match_id, self.match_ids):
             self._add(row.match_id, row.issued_at, "voucher", f"issued, {money_text(row.worth, row.currency)}")
             self._add(row.match_id, row.redeemed_at, "voucher", "redeemed")
@@ -162,7 +165,8 @@ class _Events:
         if row.ended_at is not None and row.ended_at != row.accepted_at:
             self._add(row.match_id, row.ended_at, "message", f"{row.channel} {row.state}{_why(row.reason)}")
         elif row.ended_at is None and row.accepted_at is None:
-            self._add(row.match_id, row.created_at, "message", f"{row.channel} is {row.state}{_why(row.reason)}")
+            said = f"{row.channel} is {row.state}{_why(row.reason)}, may go from {row.due_at:%Y-%m-%d %H:%M} UTC"
+            self._add(row.match_id, row.created_at, "message", said)
 
     def _attempt(self, row: Row[Any]) -> None:
         outcome = ", ".join(part for part in (row.outcome, row.code, row.provider) if part)

@@ -195,7 +195,7 @@ CLOCKED = [
 def test_what_is_promised_comes_and_not_before(rules_sqlite: Engine, rules_postgres: Engine) -> None:
     said = [0]
 
-    @settings(common, max_examples=8)
+    @settings(common, max_examples=6)
     @given(made(lambda dice: (dice.pick(NOWS), dice)), st.sampled_from(CLOCKED), st.sampled_from(CLOCKED))
     def promised(drawn: tuple[datetime, Dice], one: str, other: str) -> None:
         now, world = drawn[0], population(drawn[1], drawn[0], SUBJECTS)
