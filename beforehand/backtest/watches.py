@@ -157,7 +157,7 @@ class Standing:
             return False
         asked = select(moment.c.subject_id).where(moment.c.slot == number)
         self._number = number
-        connection.execute(delete(looked))
+        self._empty(looked)
         connection.execute(self._asking)
         came = select(func.count()).where(looked.c.subject_id.not_in(select(standing.c.subject_id)))
         gone = and_(standing.c.subject_id.in_(asked), standing.c.subject_id.not_in(select(looked.c.subject_id)))
@@ -173,6 +173,11 @@ class Standing:
         asked = select(moment.c.subject_id).where(moment.c.slot == slot)
         found = matching(self.rule, now=lambda: self.ground.slots[self._number], zone=self.ground.zone, only=asked)
         return insert(looked).from_select(SUBJECT, found)
+
+    def _empty(self, table: Table) -> None:
+        """All rows out; PostgreSQL keeps what is deleted until the transaction is over, and would scan it each time."""
+        pg = self.connection.dialect.name == "postgresql"
+        self.connection.execute(text(f"TRUNCATE {table.name}") if pg else delete(table))
 
     def _fill(self, table: Table, rows: Select[Any]) -> None:
         self.connection.execute(insert(table).from_select(SUBJECT, rows))
@@ -217,7 +222,7 @@ class Standing:
     def _news(self, name: str) -> bool:
         """Rows of ``name`` that are new or changed since they were noted; they go into ``news``."""
         row = TABLES[name]
-        self.connection.execute(delete(news))
+        self._empty(news)
         same = and_(noted.c.subject == name, noted.c.id == row.c.id, noted.c.mark == _mark(name))
         fresh = select(row.c.id).where(~select(noted.c.id).where(same).exists())
         self.connection.execute(insert(news).from_select(["id"], fresh))
