@@ -358,10 +358,12 @@ class _Loader:
         return int(found[1]), relativedelta(**{found[2] + "s": 1})  # type: ignore[arg-type]
 
     def _hints(self, root: Node, terms: Terms, tests: tuple[RuleTest, ...]) -> None:
-        if terms.status is not RuleStatus.LIVE or not self.tests:
+        if not self.tests or terms.status not in (RuleStatus.LIVE, RuleStatus.SHADOW):
             return
         if not terms.cron and not terms.events:
-            self.said.add(root, "a live rule needs 'when'", expected=RULE_KEYS["when"])
+            self.said.add(root, f"a {terms.status} rule needs 'when'", expected=RULE_KEYS["when"])
+        if terms.status is RuleStatus.SHADOW:
+            return
         if all(test.sends for test in tests) or not any(test.sends for test in tests):
             self.said.add(root.get("status") or root, UNPROVEN, warning=True)
 
