@@ -50,6 +50,7 @@ BROKEN = [
     ("a bad priority", extra("priority: high"), "case.yaml:8:11: 'high' is no priority; expected a number from 0 to 100"),
     ("a bad subject", HEAD.replace("order", "orders") + IF + THEN, "case.yaml:4:11: unknown subject 'orders'; expected customer, order, subscription, call, ticket, event or exposure; did you mean order?"),
     ("a subject nobody looks at", HEAD.replace("order", "product") + IF + THEN, "case.yaml:4:11: unknown subject 'product'; expected customer, order, subscription, call, ticket, event or exposure"),
+    ("shadow without when", extra("status: shadow"), "case.yaml:1:1: a shadow rule needs 'when'; expected when it looks"),
     ("live without when", extra("status: live"), "case.yaml:1:1: a live rule needs 'when'; expected when it looks\ncase.yaml:8:9: warning: a live rule should have a test that sends and one that does not"),
     ("an unknown fact", condition("{shiped_at: present}"), "case.yaml:6:7: 'shiped_at' is not known of an order; expected external_id, number, placed_at, placed_on, promised_on, shipped_at, shipped_on, delivered_at, delivered_on, cancelled_at, cancelled_on, returned_at ...; did you mean shipped_at?"),
     ("a hint for a fact", condition("{shiped_at: present}"), "case.yaml:6:7: 'shiped_at' is not known of an order; expected external_id, number, placed_at, placed_on, promised_on, shipped_at, shipped_on, delivered_at, delivered_on, cancelled_at, cancelled_on, returned_at ...; did you mean shipped_at?"),
