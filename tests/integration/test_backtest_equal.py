@@ -57,32 +57,27 @@ def compare(app: App, rules: dict[str, Rule], start: datetime, end: datetime) ->
     return told
 
 
-MORNINGS = [
-    (NOW - timedelta(hours=26), NOW - timedelta(hours=22)),  # Monday from eight to twelve: vouchers at nine
-    (NOW - timedelta(hours=3), NOW + timedelta(minutes=31)),  # Tuesday from seven to half past ten: win-back at ten
-]
-
-
-@pytest.mark.parametrize(("start", "end"), MORNINGS, ids=["monday", "tuesday"])
-def test_a_morning_of_the_whole_catalog(sqlite_engine: Engine, tmp_path: Path, start: datetime, end: datetime) -> None:
+def test_a_morning_of_the_whole_catalog(sqlite_engine: Engine, tmp_path: Path) -> None:
+    """Tuesday from eight to half past ten: win-back at ten, new customers at half past."""
     app = shop(sqlite_engine, tmp_path, 250)
-    rules = stepped(app, start, end)
-    told = compare(app, rules, start, end)
+    start, end = NOW - timedelta(hours=2), NOW + timedelta(minutes=31)
+    told = compare(app, stepped(app, start, end), start, end)
     assert sum(count > 0 for count in told.values()) >= 4, told
 
 
 def test_on_postgresql_too(postgres_engine: Engine, tmp_path: Path) -> None:
+    """Around Monday at nine, when vouchers are given."""
     app = shop(postgres_engine, tmp_path, 200)
-    start, end = NOW - timedelta(hours=2), NOW + timedelta(minutes=1)
-    rules = stepped(app, start, end, "late-order", "late-delivery-apology", "win-back")
+    start, end = NOW - timedelta(minutes=1510), NOW - timedelta(minutes=1450)
+    rules = stepped(app, start, end, "late-order", "late-delivery-apology", "thank-you-voucher")
     told = compare(app, rules, start, end)
-    assert sum(count > 0 for count in told.values()) >= 2, told
+    assert sum(count > 0 for count in told.values()) >= 1, told
 
 
 def test_a_replay_begins_where_the_house_stood(sqlite_engine: Engine, tmp_path: Path) -> None:
     """From the middle of a run: what had begun goes on as it did, what was withheld is known."""
     app = shop(sqlite_engine, tmp_path, 250)
-    first, middle, end = NOW - timedelta(hours=6), NOW - timedelta(hours=3), NOW
+    first, middle, end = NOW - timedelta(hours=4), NOW - timedelta(hours=3), NOW
     names = ("late-order", "late-delivery-apology", "known-issue", "survey-after-contact")
     rules = stepped(app, first, end, *names)
     told = compare(app, rules, middle, end)
