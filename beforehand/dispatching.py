@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from beforehand.passes import brand_of, policy_of, secret_of, stops_of, templates_of
+from beforehand.passes.retiring import retired_of
 from beforehand.wiring import App, wires
 from messaging import outbox, receipts, unknown
 from messaging.channels.base import Envelope
@@ -65,8 +66,12 @@ def dispatch_due(
 def call_webhooks(
     app: App, now: datetime | None = None, *, stopping: Callable[[], bool] = lambda: False
 ) -> WebhookReport:
-    """Call the operator's own systems that are due: signed, at least once. ``now`` stands still for the whole go."""
-    return call_due(app.engine, app.clock if now is None else lambda: now, wires(app.settings, stopping))
+    """Call the operator's own systems that are due: signed, at least once; those of retired rules are cancelled.
+
+    ``now`` stands still for the whole go.
+    """
+    where = replace(wires(app.settings, stopping), retired=lambda: retired_of(app))
+    return call_due(app.engine, app.clock if now is None else lambda: now, where)
 
 
 def reap(app: App, now: datetime) -> ReapReport:

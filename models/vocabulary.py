@@ -138,6 +138,7 @@ class WebhookState(StrEnum):
     GONE = "gone"
     GAVE_UP = "gave_up"
     WITHHELD = "withheld"
+    CANCELLED = "cancelled"
 
 
 WEBHOOK_TEXT: dict[WebhookState, str] = {
@@ -147,6 +148,7 @@ WEBHOOK_TEXT: dict[WebhookState, str] = {
     WebhookState.GONE: "the endpoint answered that it is gone for good (410)",
     WebhookState.GAVE_UP: "all tries were used up",
     WebhookState.WITHHELD: "trial mode: nothing leaves",
+    WebhookState.CANCELLED: "cancelled: its rule was retired",
 }
 
 

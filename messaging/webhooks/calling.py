@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -28,12 +28,16 @@ AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Wires:
-    """Where webhooks may go: the endpoints by name; ``trial``: nowhere at all. ``timeout`` in seconds, for one try."""
+    """Where webhooks may go: the endpoints by name; ``trial``: nowhere at all. ``timeout`` in seconds, for one try.
+
+    ``retired`` is asked at each claim: the rules whose webhooks do not go any more.
+    """
 
     endpoints: Mapping[str, Endpoint]
     trial: bool = False
     timeout: float = 15
     stopping: Callable[[], bool] = lambda: False
+    retired: Callable[[], Collection[str]] = tuple
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ def call_due(engine: Engine, clock: Clock, wires: Wires, *, limit: int = 1000) -
         with writing(engine) as connection:
             return WebhookReport({WebhookState.WITHHELD: queue.withhold_all(connection, now)})
     counts: Counter[WebhookState] = Counter()
+    counts[WebhookState.CANCELLED] += _cancel_retired(engine, wires, now)
     known = [wires.endpoints[name] for name in names if name in wires.endpoints]
     if len(known) < len(names):
         with writing(engine) as connection:
@@ -69,15 +74,27 @@ def call_due(engine: Engine, clock: Clock, wires: Wires, *, limit: int = 1000) -
     with ThreadPoolExecutor(max(1, len(known)), thread_name_prefix="webhooks") as pool:
         for states in pool.map(lambda endpoint: _drain(engine, clock, endpoint, wires, limit), known):
             counts.update(states)
-    return WebhookReport(dict(counts))
+    return WebhookReport({state: count for state, count in counts.items() if count})
+
+
+def _cancel_retired(engine: Engine, wires: Wires, now: datetime) -> int:
+    """What is due of retired rules; also where their endpoint is not named, or away."""
+    retired = wires.retired()
+    if not retired:
+        return 0
+    with writing(engine) as connection:
+        return queue.cancel_retired(connection, retired, now)
 
 
 def _drain(engine: Engine, clock: Clock, endpoint: Endpoint, wires: Wires, limit: int) -> list[WebhookState]:
     """Call one endpoint, batch after batch. Runs in a thread of its own, with an event loop of its own."""
     states: list[WebhookState] = []
     while len(states) < limit and not wires.stopping():
+        retired = wires.retired()
         with writing(engine) as connection:
             most = min(AT_ONCE, limit - len(states))
+            if retired:
+                queue.cancel_retired(connection, retired, clock())
             claimed = queue.claim(connection, endpoint.name, clock(), limit=most, lease_seconds=4 * wires.timeout)
         if not claimed:
             break

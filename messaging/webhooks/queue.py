@@ -83,6 +83,13 @@ def claim(connection: Connection, endpoint: str, now: datetime, *, limit: int, l
     return [Called(dict(row), token) for row in sorted(taken, key=lambda row: (row["due_at"], row["id"]))]
 
 
+def cancel_retired(connection: Connection, rules: Collection[str], now: datetime) -> int:
+    """End what is due of rules that are retired by now. Returns how many. Must run in the claim's write transaction."""
+    values = {"state": WebhookState.CANCELLED, "code": "rule_retired", "ended_at": now, "lease": None}
+    due = and_(webhook.c.rule_id.in_(rules), _is_due(now))
+    return int(connection.execute(update(webhook).where(due).values(**values, lease_until=None)).rowcount)
+
+
 def withhold_all(connection: Connection, now: datetime) -> int:
     """Trial mode: what is due goes nowhere, for good. Returns how many."""
     values = {"state": WebhookState.WITHHELD, "code": "trial", "ended_at": now, "lease": None, "lease_until": None}

@@ -286,6 +286,27 @@ def test_a_kill_switch_stops_it_and_loses_nothing(
     assert place.call() == {WebhookState.DELIVERED: 1}
 
 
+@pytest.mark.parametrize("waits", ["planned", "was_calling", "no_endpoint"])
+def test_what_waits_of_a_retired_rule_is_cancelled(
+    engine: Engine, tmp_path: Path, receiver: Receiver, waits: str
+) -> None:
+    place = calling(engine, tmp_path, receiver.url)
+    place.run()
+    if waits == "was_calling":
+        lost = {"state": WebhookState.CALLING, "lease": "x", "lease_until": NOON, "tries": 1}
+        place.house.set(models.Webhook, **lost)
+    if waits == "no_endpoint":
+        place.house.settings |= {"webhooks": {}, "webhook_secrets": {}, "webhooks_inside": []}
+    steps = CALL if waits != "no_endpoint" else "  - {send: hello, by: [sms]}"
+    place.house.rule(steps=steps, status="retired")
+    place.app = place.house.app
+    assert place.call(NOON + timedelta(minutes=1)) == {WebhookState.CANCELLED: 1}
+    assert not receiver.got
+    row = place.row()
+    assert (row.state, row.code, row.lease, row.lease_until) == ("cancelled", "rule_retired", None, None)
+    assert row.ended_at == NOON + timedelta(minutes=1)
+
+
 @pytest.mark.parametrize("status", ["draft", "shadow", "retired"])
 def test_only_a_live_rule_calls(engine: Engine, tmp_path: Path, receiver: Receiver, status: str) -> None:
     place = calling(engine, tmp_path, receiver.url)
