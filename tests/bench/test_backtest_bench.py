@@ -26,7 +26,7 @@ pytestmark = pytest.mark.bench
 
 
 def fill(engine: Engine) -> None:
-    """Customers in three zones; orders over a year, at every second of the day; most come in time, some late, few never."""
+    """Customers in three zones; orders over a year, at any second; most come in time, some late, few never."""
     with writing(engine) as connection:
         pg = connection.dialect.name == "postgresql"
         start = NOW - timedelta(days=365)
@@ -45,7 +45,8 @@ def fill(engine: Engine) -> None:
             f" FROM {numbers(connection, CUSTOMERS)}",
             f"INSERT INTO orders (id, external_id, changed_at, number, customer_id, placed_at, promised_on, shipped_at,"
             f" delivered_at, currency, net_total) SELECT n, 'o' || n, :now, 'N' || n, 1 + (n * 7919) % {CUSTOMERS},"
-            f" {placed}, {promised}, {placed} + {day}, CASE WHEN n % 500 = 0 THEN NULL ELSE {placed} + {day} + {took} END,"
+            f" {placed}, {promised}, {placed} + {day}, CASE WHEN n % 500 = 0 THEN NULL"
+            f" ELSE {placed} + {day} + {took} END,"
             f" 'EUR', 1000 + n % 9000 FROM {numbers(connection, ORDERS)}",
             f"INSERT INTO ticket (id, external_id, changed_at, customer_id, topic, opened_at, closed_at)"
             f" SELECT n, 't' || n, :now, 1 + (n * 104729) % {CUSTOMERS}, 'delivery', :start + n * 1051 * {second},"
