@@ -1,7 +1,7 @@
 """When a replayed rule is looked at: its schedule in the default zone, or the ticks that were asked for."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from apscheduler.triggers.cron import CronTrigger
@@ -40,7 +40,7 @@ def minute_after(moment: datetime) -> datetime:
 
 
 def _fires(trigger: CronTrigger, start: datetime, end: datetime) -> Iterator[datetime]:
-    """The minutes that the trigger names. Asked one by one: from fire to fire it runs in circles where clocks go back."""
+    """The minutes that the trigger names, one by one: from fire to fire it runs in circles where clocks go back."""
     fields = list(reversed(trigger.fields))  # the minute first, because it says no most often
     at = minute_after(start)
     while at < end:
