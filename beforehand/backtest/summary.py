@@ -20,6 +20,8 @@ from messaging.segments import count as count_segments
 from models.terms import Money, Terms, VoucherStep, after
 from models.types import UTCDateTime, local_day
 from models.vocabulary import Channel, MatchState, Reason
+from rules.because import because
+from rules.loader import Rule
 
 if TYPE_CHECKING:
     from beforehand.backtest.replay import Replayed
@@ -46,7 +48,7 @@ def summary(app: App, done: "Replayed") -> Backtest:
         withheld=_withheld(done),
         days=_days(done, app.settings.time_zone),
         cost=_cost(app, done),
-        examples=tuple(_examples(connection, app, terms, going)),
+        examples=tuple(_examples(connection, app, done.rule, going)),
         notes=tuple(done.notes),
         slots=len(walk.slots),
         looks=walk.looks,
@@ -104,12 +106,13 @@ def _by_day(connection: Connection, day: ColumnElement[Any], table: Any, *where:
     return Counter(dict(rows.tuples().all()))
 
 
-def _examples(connection: Connection, app: App, terms: Terms, going: list[ColumnElement[bool]]) -> list[Sample]:
+def _examples(connection: Connection, app: App, rule: Rule, going: list[ColumnElement[bool]]) -> list[Sample]:
+    terms = rule.terms
     rows = connection.execute(_example_rows(terms, going)).all()
     gift = next((step for step in terms.steps if isinstance(step, VoucherStep)), None)
     items = [_item(terms, row, gift) for row in rows]
     contexts = contexts_for(connection, items, brand=brand_of(app.settings)) if items else []
-    return [_sample(app, terms, row, context) for row, context in zip(rows, contexts, strict=True)]
+    return [_sample(app, rule, row, context) for row, context in zip(rows, contexts, strict=True)]
 
 
 def _example_rows(terms: Terms, going: list[ColumnElement[bool]]) -> Select[Any]:
@@ -142,7 +145,7 @@ def _item(terms: Terms, row: Row[Any], gift: VoucherStep | None) -> Item:
     )
 
 
-def _sample(app: App, terms: Terms, row: Row[Any], context: dict[str, Any]) -> Sample:
+def _sample(app: App, rule: Rule, row: Row[Any], context: dict[str, Any]) -> Sample:
     said: dict[str, Any] = {"language": row.language}
     try:
         rendered = templates_of(app).render(row.template, Channel(row.channel), row.language, context)
@@ -153,7 +156,7 @@ def _sample(app: App, terms: Terms, row: Row[Any], context: dict[str, Any]) -> S
     except RenderingError as wrong:
         said["problem"] = str(wrong)
     return Sample(
-        subject=terms.subject,
+        subject=rule.terms.subject,
         subject_id=row.subject_id,
         external_id=str(row.external_id),
         customer=row.customer,
@@ -161,5 +164,6 @@ def _sample(app: App, terms: Terms, row: Row[Any], context: dict[str, Any]) -> S
         template=row.template,
         due_at=row.accepted_at or row.due_at,
         facts=row.facts,
+        because=tuple(because(rule, row.facts or {}, row.created_at, app.settings.time_zone)),
         **said,
     )

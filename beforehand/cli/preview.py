@@ -201,20 +201,10 @@ def _shown(sample: "Sample") -> "RenderableType":
         parts.append(Text(sample.headline, style="bold"))
     if sample.text:
         parts.append(Text(sample.text))
-    if sample.facts:
-        parts.append(Text("\nbecause " + _because(sample.facts), style="dim"))
+    if sample.because:
+        parts.append(Text("\n" + "\n".join(f"because {said}" for said in sample.because), style="dim"))
     foot = f"{sample.template} · {sample.language or 'default language'}{size}"
     return Panel(Group(*parts), title=_safe(head), subtitle=_safe(foot), title_align="left", subtitle_align="left")
-
-
-def _because(facts: dict[str, Any]) -> str:
-    """The facts by condition, in a line: ``loyal (orders 12)``."""
-    said = []
-    for name, found in facts.items():
-        known = found.items() if isinstance(found, dict) else [("", found)]
-        inside = ", ".join(f"{word} {'missing' if value is None else value}".strip() for word, value in known)
-        said.append(f"{name.replace('_', ' ')} ({inside})" if inside else name.replace("_", " "))
-    return "; ".join(said)
 
 
 def _safe(text: str) -> str:

@@ -10,11 +10,11 @@ from sqlalchemy import Connection, Row, Table, func, select
 
 from beforehand.explaining.people import Person
 from beforehand.explaining.report import Event, PastMatch
-from beforehand.explaining.stored import because
 from beforehand.passes.house import version_of
 from beforehand.wiring import App
 from messaging.candidates import TABLES, match, message
 from models.vocabulary import REASON_TEXT, MatchState, Reason
+from rules.because import because
 from rules.errors import RuleErrors
 from rules.loader import Rule, RuleSet
 from rules.saying import money_text

@@ -17,12 +17,14 @@ from messaging.context import Item, contexts_for
 from messaging.costs import Cost
 from messaging.guards.occasion import SUBJECT_TABLES
 from messaging.guards.times import count_waiting
+from messaging.quiet import zones_in
 from messaging.rendering import RenderingError
 from messaging.segments import count as count_segments
 from messaging.steps import leading_waits
 from models.database import reading
 from models.terms import Money, Send, after
 from models.vocabulary import Channel, Reason
+from rules.because import because
 from rules.errors import Problem
 from rules.loader import Rule
 
@@ -68,7 +70,7 @@ def preview_on(
         tasks=going * len(case.run.tasks),
         webhooks=going * len(case.run.webhooks),
         vouchers=going if case.run.voucher is not None else 0,
-        samples=tuple(_samples(connection, app, case, limit)),
+        samples=tuple(_samples(connection, app, rule, case, limit)),
         cost=cost_of_candidates(connection, app, case, going),
         later_steps=any(isinstance(step, Send) for step in rule.terms.steps[case.run.end :]),
         template_problems=_template_problems(app, case) if Reason.TEMPLATE_FAILED in withheld else (),
@@ -96,7 +98,7 @@ def _template_problems(app: App, case: guards.Case) -> tuple[str, ...]:
     return tuple(map(str, found))
 
 
-def _samples(connection: Connection, app: App, case: guards.Case, limit: int) -> list[Sample]:
+def _samples(connection: Connection, app: App, rule: Rule, case: guards.Case, limit: int) -> list[Sample]:
     subject = TABLES[SUBJECT_TABLES.get(case.terms.subject, case.terms.subject)].alias("subject")
     outside = subject.c.external_id if "external_id" in subject.c else subject.c.id
     rows = connection.execute(
@@ -109,7 +111,7 @@ def _samples(connection: Connection, app: App, case: guards.Case, limit: int) ->
     ).all()
     items = [_item(case, row) for row in rows]
     contexts = contexts_for(connection, items, brand=brand_of(app.settings)) if items else []
-    return [_sample(app, case, row, context) for row, context in zip(rows, contexts, strict=True)]
+    return [_sample(app, rule, case, row, context) for row, context in zip(rows, contexts, strict=True)]
 
 
 def _item(case: guards.Case, row: Row[Any]) -> Item:
@@ -126,7 +128,7 @@ def _item(case: guards.Case, row: Row[Any]) -> Item:
     )
 
 
-def _sample(app: App, case: guards.Case, row: Row[Any], context: dict[str, Any]) -> Sample:
+def _sample(app: App, rule: Rule, case: guards.Case, row: Row[Any], context: dict[str, Any]) -> Sample:
     due = row.due_at
     for wait in leading_waits(case.terms.steps):
         due = after(due, wait.lasts) if wait.lasts else due
@@ -148,5 +150,6 @@ def _sample(app: App, case: guards.Case, row: Row[Any], context: dict[str, Any])
         template=row.template,
         due_at=due,
         facts=row.facts,
+        because=tuple(because(rule, row.facts or {}, case.now, zones_in(row.zone, case.policy.zone)[0].key)),
         **said,
     )

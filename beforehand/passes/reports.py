@@ -62,7 +62,8 @@ class PassReport:
 class Sample:
     """One message as it would go: to whom, when, and the words. ``problem`` says why it could not be filled.
 
-    ``segments`` counts SMS segments and ``encoding`` is theirs; None for other channels. ``facts`` made it match.
+    ``segments`` counts SMS segments and ``encoding`` is theirs; None for other channels. ``facts`` made it match,
+    ``because`` says the same in words.
     """
 
     subject: str
@@ -74,6 +75,7 @@ class Sample:
     template: str
     due_at: datetime
     facts: dict[str, Any] | None = None
+    because: tuple[str, ...] = ()
     headline: str = ""
     text: str = ""
     segments: int | None = None
@@ -97,6 +99,7 @@ class Sample:
             "encoding": self.encoding,
             "problem": self.problem,
             "facts": self.facts,
+            "because": list(self.because),
         }
 
 
