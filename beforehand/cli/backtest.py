@@ -8,7 +8,7 @@ import typer
 
 from beforehand.cli import common
 from beforehand.cli import preview as previews
-from beforehand.cli.words import cost_lines, some
+from beforehand.cli.words import cost_lines, safe, some
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,11 +95,10 @@ def _progress() -> "Iterator[Callable[[int, int], None]]":
 
 def _show(seen: "Backtest", app: "App") -> None:
     from rich.console import Console
-    from rich.markup import escape
 
-    console, zone = Console(highlight=False), app.settings.zone
+    console, zone = Console(highlight=False, emoji=False), app.settings.zone
     begins, ends = (f"{at.astimezone(zone):%Y-%m-%d %H:%M}" for at in (seen.start, seen.end))
-    console.print(f"[bold]{seen.rule_id}[/bold]  {escape(seen.title)}")
+    console.print(f"[bold]{seen.rule_id}[/bold]  {safe(seen.title)}")
     console.print(f"from {begins} to {ends} {app.settings.time_zone} · version {seen.version}\n", style="dim")
     found = f"Found {some(seen.matches, 'occasion')}; {some(seen.messages, 'message')} would have gone."
     more = [
@@ -107,7 +106,7 @@ def _show(seen: "Backtest", app: "App") -> None:
     ]
     console.print(found + (f" With them {' and '.join(more)}." if more else ""))
     for line in cost_lines(seen.cost) if seen.cost is not None and seen.messages else []:
-        console.print(escape(line))
+        console.print(safe(line))
     if seen.days:
         console.print(_chart(seen))
     if seen.withheld:
@@ -115,7 +114,7 @@ def _show(seen: "Backtest", app: "App") -> None:
     for sample in seen.examples:
         console.print(previews._shown(sample))
     for note in seen.notes:
-        console.print(f"Note: {escape(note)}.", style="yellow")
+        console.print(f"Note: {safe(note)}.", style="yellow")
     looks = f"{some(seen.slots, 'slot')} of its schedule; {seen.looks:,} of them were decided anew"
     console.print(f"{looks}, at the others nothing could have changed. Nothing was written.", style="dim")
 

@@ -21,7 +21,9 @@ WRONG_USE = 2
 
 def fail(message: str, *, code: int = WRONG_USE) -> NoReturn:
     """Say what is wrong on stderr and leave with ``code``."""
-    typer.echo(message, err=True)
+    from beforehand.cli.words import plainly
+
+    typer.echo(plainly(message), err=True)
     raise typer.Exit(code)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from beforehand.cli.words import some
+from beforehand.cli.words import plainly, safe, some
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,12 +20,12 @@ def show(told: "Explanation", *, past: bool = True) -> None:
     """Print an explanation. ``past`` False: of a preview, which looks ahead only."""
     from rich.console import Console
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, emoji=False)
     name = f"{told.name}, " if told.name else ""
-    console.print(f"[bold]{_safe(name)}customer {_safe(told.customer)}[/bold]")
+    console.print(f"[bold]{safe(name)}customer {safe(told.customer)}[/bold]")
     console.print(f"as of {_both(told.now, told.zone)}", style="dim")
     for note in told.notes:
-        console.print(_safe(note), style="yellow")
+        console.print(safe(note), style="yellow")
     for rule in told.rules:
         _rule(console, rule, told.zone)
     if past:
@@ -42,10 +42,10 @@ def _both(moment: datetime, zone: str) -> str:
 
 def _rule(console: "Console", rule: "RuleReport", zone: str) -> None:
     console.print(
-        f"\n[bold]{rule.rule_id}[/bold]  {_safe(rule.title)}  [dim]{rule.status}, version {rule.version}[/dim]"
+        f"\n[bold]{rule.rule_id}[/bold]  {safe(rule.title)}  [dim]{rule.status}, version {rule.version}[/dim]"
     )
     if rule.problem:
-        console.print(f"  {_safe(rule.problem)}", style="red")
+        console.print(f"  {safe(rule.problem)}", style="red")
     if not rule.looked_at:
         console.print(f"  nothing to look at: the customer has no {rule.kind}", style="dim")
     for subject in rule.subjects:
@@ -54,7 +54,7 @@ def _rule(console: "Console", rule: "RuleReport", zone: str) -> None:
     if rule.subjects and hidden > 0:
         console.print(f"  ... and {some(hidden, rule.kind)} further off or matching too", style="dim")
     for note in rule.notes:
-        console.print(f"  {_safe(note)}", style="dim")
+        console.print(f"  {safe(note)}", style="dim")
 
 
 def _subject(console: "Console", subject: "SubjectReport", zone: str) -> None:
@@ -66,7 +66,7 @@ def _subject(console: "Console", subject: "SubjectReport", zone: str) -> None:
     else:
         total = len(told.conditions) + len(told.exceptions)
         outcome = f"[red]does not match[/red]: {some(len(told.failing), 'condition')} of {total} in the way"
-    console.print(f"  {_safe(subject.kind)} {_safe(subject.key)} {outcome}")
+    console.print(f"  {safe(subject.kind)} {safe(subject.key)} {outcome}")
     for verdict in told.conditions:
         _lines(console, subject, verdict, stops=False)
     for verdict in told.exceptions:
@@ -74,7 +74,7 @@ def _subject(console: "Console", subject: "SubjectReport", zone: str) -> None:
     _misses(console, subject)
     if subject.unsure:
         said = ", ".join(subject.unsure)
-        console.print(f"      as it is now; no history is kept: {_safe(said)}", style="yellow")
+        console.print(f"      as it is now; no history is kept: {safe(said)}", style="yellow")
     if subject.decision is not None:
         _decision(console, subject.decision, zone)
     for step in subject.steps:
@@ -85,7 +85,7 @@ def _lines(console: "Console", subject: "SubjectReport", verdict: "Verdict", *, 
     word = "unless" if stops else "if"
     fine = verdict.holds is not stops
     mark = "[green]✓[/green]" if fine else "[red]✗[/red]"
-    console.print(f"    {mark} {word} [bold]{_safe(verdict.part.name)}[/bold]")
+    console.print(f"    {mark} {word} [bold]{safe(verdict.part.name)}[/bold]")
     for line in _parts(subject, verdict, 6, stops=stops):
         console.print(line)
 
@@ -98,7 +98,7 @@ def _parts(subject: "SubjectReport", verdict: "Verdict", indent: int, *, stops: 
     test = verdict.part.test
     answer = YES if verdict.holds else NO
     if not isinstance(test, Group):
-        yield f"{' ' * indent}{answer} {_safe(sentence(verdict, subject.voice, stops=stops))}"
+        yield f"{' ' * indent}{answer} {safe(sentence(verdict, subject.voice, stops=stops))}"
         return
     told = test.how != "all" and len(test.members) > 0
     if told:
@@ -113,7 +113,7 @@ def _misses(console: "Console", subject: "SubjectReport") -> None:
     for miss in subject.misses:
         said = miss_text(miss, subject.voice)
         if said:
-            console.print(f"      nearest miss, {_safe(miss.verdict.part.name)}: {_safe(said)}", style="cyan")
+            console.print(f"      nearest miss, {safe(miss.verdict.part.name)}: {safe(said)}", style="cyan")
 
 
 def _decision(console: "Console", decision: "Decision", zone: str) -> None:
@@ -125,15 +125,15 @@ def _decision(console: "Console", decision: "Decision", zone: str) -> None:
     for gate in decision.gates:
         if gate.reason is not None:
             why = f"{REASON_TEXT[gate.reason]} ({gate.reason.value})"
-            console.print(f"    [red]✗[/red] gate [bold]{gate.name}[/bold] withholds: {_safe(why)}")
+            console.print(f"    [red]✗[/red] gate [bold]{gate.name}[/bold] withholds: {safe(why)}")
     for choice in decision.choices:
         if choice.reason is not None:
             why = REASON_TEXT[choice.reason]
-            console.print(f"      not by {choice.channel} ({_safe(choice.template)}): {why}", style="dim")
+            console.print(f"      not by {choice.channel} ({safe(choice.template)}): {why}", style="dim")
     if decision.reason is None:
         by = f"{decision.template} by {decision.channel}" if decision.channel else "its first step"
         due = f", {_both(decision.due_at, zone)}" if decision.due_at else ""
-        console.print(f"    [green]✓[/green] all gates passed: {_safe(by)}{due}")
+        console.print(f"    [green]✓[/green] all gates passed: {safe(by)}{due}")
 
 
 def _step(console: "Console", step: "StepReport", zone: str) -> None:
@@ -144,15 +144,15 @@ def _step(console: "Console", step: "StepReport", zone: str) -> None:
     from models.vocabulary import REASON_TEXT
 
     when = _both(step.at, zone) if step.at is not None else step.after
-    console.print(f"    [bold]{step.place}[/bold]  {_safe(step.says)}  [dim]{_safe(when)}[/dim]")
+    console.print(f"    [bold]{step.place}[/bold]  {safe(step.says)}  [dim]{safe(when)}[/dim]")
     if step.reason is not None:
         console.print(f"       would not go: {REASON_TEXT[step.reason]} ({step.reason.value})", style="red")
     if step.problem:
-        console.print(f"       cannot be filled: {_safe(step.problem)}", style="red")
+        console.print(f"       cannot be filled: {safe(step.problem)}", style="red")
     if step.text:
-        body = Text("\n".join(part for part in (step.headline, step.text) if part))
+        body = Text(plainly("\n".join(part for part in (step.headline, step.text) if part)))
         title = f"{step.channel}, {step.language}"
-        shown = Padding(Panel(body, title=_safe(title), title_align="left"), (0, 0, 0, 7))
+        shown = Padding(Panel(body, title=Text(plainly(title)), title_align="left"), (0, 0, 0, 7))
         console.print(shown, soft_wrap=False)
 
 
@@ -171,18 +171,11 @@ def _match(console: "Console", match: "PastMatch", zone: str) -> None:
     from models.vocabulary import REASON_TEXT
 
     why = f": {REASON_TEXT[match.reason]} ({match.reason.value})" if match.reason else ""
-    head = f"\n  [bold]{match.rule_id}[/bold]  {_safe(match.subject)}, occasion {_safe(match.occasion)}"
-    console.print(f"{head}  {match.state}{_safe(why)}  [dim]version {match.version}[/dim]")
+    head = f"\n  [bold]{match.rule_id}[/bold]  {safe(match.subject)}, occasion {safe(match.occasion)}"
+    console.print(f"{head}  {match.state}{safe(why)}  [dim]version {match.version}[/dim]")
     if match.other_text:
-        console.print(f"    {_safe(match.other_text)}", style="yellow")
+        console.print(f"    {safe(match.other_text)}", style="yellow")
     for line in match.because:
-        console.print(f"    because {_safe(line)}", style="dim")
+        console.print(f"    because {safe(line)}", style="dim")
     for event in match.events:
-        console.print(f"    {_both(event.at, zone)}  [bold]{event.kind}[/bold] {_safe(event.says)}")
-
-
-def _safe(text: str) -> str:
-    """Text from rule files and data, so that square brackets in it are no markup."""
-    from rich.markup import escape
-
-    return escape(text)
+        console.print(f"    {_both(event.at, zone)}  [bold]{event.kind}[/bold] {safe(event.says)}")

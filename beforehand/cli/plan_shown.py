@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from beforehand.cli.plan_words import COLUMNS, lines_of, row
-from beforehand.cli.words import some
+from beforehand.cli.words import plainly, safe, some
 
 if TYPE_CHECKING:
     from beforehand.planning import Plan, RuleChange
@@ -29,8 +29,8 @@ def show(plan: "Plan") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
-    console.print(f"[bold]Plan[/bold]  {_head(plan)}\n")
+    console = Console(highlight=False, emoji=False)
+    console.print(f"[bold]Plan[/bold]  {safe(_head(plan))}\n")
     if not plan.changes:
         console.print("Nothing differs.")
     else:
@@ -42,11 +42,13 @@ def show(plan: "Plan") -> None:
             table.add_row(*(Text(cells[place]) for place in kept), style=STYLES[change.kind])
         console.print(table)
     for change in plan.changes:
-        title = Text(row(change)[0], style=f"bold {STYLES[change.kind]}").append(f"  {change.title}", style="not bold")
+        title = Text(row(change)[0], style=f"bold {STYLES[change.kind]}").append(
+            f"  {plainly(change.title)}", style="not bold"
+        )
         console.print("\n", title, sep="")
         grid = Table.grid(padding=(0, 2, 0, 2))
         for what, said in lines_of(change, plan):
-            grid.add_row(Text(what, style="dim"), Text(said, style=LOUD.get(what, "")))
+            grid.add_row(Text(what, style="dim"), Text(plainly(said), style=LOUD.get(what, "")))
         console.print(grid)
     console.print()
     for note in plan.notes:

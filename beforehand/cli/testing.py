@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from beforehand.cli.common import FINDINGS, fail, print_json, settings
+from beforehand.cli.words import plainly
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -94,7 +95,7 @@ def _run(files: Sequence[Path], said: "Settings", *, quiet: bool = False, verbos
 
     from beforehand.proving import prove_all
 
-    console = Console(highlight=False, quiet=quiet)
+    console = Console(highlight=False, quiet=quiet, emoji=False)
     width = max((len(file.stem) for file in files), default=0)
     begun = perf_counter()
     report = prove_all(
@@ -193,7 +194,7 @@ def _still(folder: Path, asked: Sequence[str], files: list[Path]) -> list[Path]:
 
 
 def _safe(text: str) -> str:
-    """Text from rule files and data, so that square brackets in it are no markup."""
+    """Text from rule files and data, so that nothing in it is markup, or moves a terminal's cursor."""
     from rich.markup import escape
 
-    return escape(text)
+    return escape(plainly(text))

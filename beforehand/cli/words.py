@@ -1,13 +1,33 @@
 """How preview and plan say what things cost and how many there are: plain text, the same in every format."""
 
 from typing import TYPE_CHECKING
+from unicodedata import category
 
 if TYPE_CHECKING:
     from messaging.costs import ChannelCost, Cost
 
 PRICE_SETTINGS = {"sms": "BEFOREHAND_SMS_PRICE", "voice": "BEFOREHAND_CALL_PRICE", "email": "BEFOREHAND_EMAIL_PRICE"}
 
+UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+
 CHANNELS = {"sms": ("SMS", "SMS"), "voice": ("call", "calls"), "email": ("e-mail", "e-mails")}
+
+
+def plainly(text: str) -> str:
+    """Text from files and data, lines kept, in which nothing can move a terminal's cursor or colour what follows.
+
+    Marks of direction stay where a template set them: what customers are called holds none by then.
+    """
+    return "".join(char if char == "\n" or category(char) not in ("Cc", "Cs") else UNKNOWN for char in text)
+
+
+def safe(text: str) -> str:
+    """Text from rule files and data on one line of a rich console: no markup, nothing that a terminal obeys."""
+    from rich.markup import escape
+
+    from beforehand.cli.problems import clean
+
+    return escape(clean(text))
 
 
 def some(count: int, one: str, many: str = "") -> str:

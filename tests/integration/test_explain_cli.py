@@ -4,6 +4,7 @@ import json
 import logging
 from datetime import timedelta
 from pathlib import Path
+from unicodedata import category
 
 import pytest
 from sqlalchemy import Engine
@@ -105,3 +106,24 @@ def test_nothing_of_the_customer_is_logged(house: House, caplog: pytest.LogCaptu
     house.customer(external_id="A-1", first_name="Ann", email="ann@example.com")
     call("explain", "ann@example.com", *AT_NOON)
     assert "ann" not in caplog.text.lower()
+
+
+EVIL = "\x1b]0;owned\x07[red]x[/red]:smile:\x9b31m\r[/]"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["explain", "A-1", *AT_NOON],
+        ["explain", EVIL, *AT_NOON],
+        ["preview", "hello", "--customer", "A-1", "--now", NOON.isoformat()],
+    ],
+)
+def test_what_customers_are_called_never_reaches_the_terminal_as_orders(house: House, words: list[str]) -> None:
+    house.rule(subject="order", condition="sales_channel: present", limits="{once_per: order}")
+    who = house.customer(external_id="A-1", first_name=f"Ann{EVIL}")
+    house.add(models.Order, external_id=f"O-1{EVIL}", customer_id=who, sales_channel=f"web{EVIL}", placed_at=NOON)
+    run_rule(house.app, "hello", NOON)
+    said = call(*words).output
+    assert "[red]x[/red]:smile:" in said
+    assert [char for char in said if char != "\n" and category(char) == "Cc"] == []
