@@ -45,7 +45,8 @@ def _fires(trigger: CronTrigger, start: datetime, end: datetime) -> Iterator[dat
     at = minute_after(start)
     while at < end:
         local = at.astimezone(trigger.timezone)
-        if all(field.get_next_value(local) == field.get_value(local) for field in fields):
+        first = local.fold == 0  # of an hour that comes twice the scheduler takes the first
+        if first and all(field.get_next_value(local) == field.get_value(local) for field in fields):
             yield at
         at += timedelta(minutes=1)
 
