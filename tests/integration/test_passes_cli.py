@@ -52,6 +52,16 @@ def test_preview_json_tells_who_and_what_and_writes_nothing(house: House) -> Non
     assert house.rows(models.Match) == house.rows(models.Message) == []
 
 
+def test_preview_says_why_with_money_as_money(house: House) -> None:
+    house.rule(condition="orders: {sum: {of: net_total, at_least: 10 EUR}}")
+    owner = house.customer()
+    for net in (1250, 300):
+        house.add(models.Order, customer_id=owner, placed_at=NOON, net_total=net, currency="EUR")
+    because = "always: the sum of net_total of orders: 15.50 EUR, needed at least 10.00 EUR"
+    assert json.loads(call("preview", "hello", *AT_NOON, "--json").stdout)["samples"][0]["because"] == [because]
+    assert f"because {because}" in call("preview", "hello", *AT_NOON).stdout.replace("│\n│ ", "")
+
+
 def test_preview_reads_well(house: House) -> None:
     house.rule(status="draft", steps="  - {send: hello, by: [email]}")
     for _ in range(3):
