@@ -110,9 +110,9 @@ def _show(seen: "Backtest", app: "App") -> None:
     if seen.days:
         console.print(_chart(seen))
     if seen.withheld:
-        console.print(previews._reasons(seen.withheld))
+        console.print(previews.reasons(seen.withheld))
     for sample in seen.examples:
-        console.print(previews._shown(sample))
+        console.print(previews.shown(sample))
     for note in seen.notes:
         console.print(f"Note: {safe(note)}.", style="yellow")
     looks = f"{some(seen.slots, 'slot')} of its schedule; {seen.looks:,} of them were decided anew"

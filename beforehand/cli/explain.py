@@ -60,10 +60,9 @@ def preview_customer(app: "App", rule: str, customer: str, moment: datetime, *, 
 
 def _asked(question: Callable[[], "Explanation"]) -> "Explanation":
     """The answer; or what is wrong, said plainly: nobody of that name and no such rule are wrong use."""
-    from beforehand.cli.preview import _asked as answered
     from beforehand.explaining import UnknownCustomer
 
     try:
-        return answered(question)
+        return common.asked(question)
     except UnknownCustomer as wrong:
         common.fail(str(wrong))

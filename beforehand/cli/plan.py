@@ -71,13 +71,12 @@ def plan(
 
 
 def _planned(app: "App", now: "datetime", against: str | None, rules: Path | None, weeks: int) -> "Plan":
-    from beforehand.cli.preview import _asked
     from beforehand.planning import NothingToCompare
     from beforehand.planning import plan as planned
 
     try:
         with _progress() as progress:
-            return _asked(lambda: planned(app, now, against=against, rules=rules, weeks=weeks, progress=progress))
+            return common.asked(lambda: planned(app, now, against=against, rules=rules, weeks=weeks, progress=progress))
     except NothingToCompare as wrong:
         common.fail(str(wrong))
 

@@ -1,6 +1,6 @@
 """``preview`` says who a rule would reach and what they would get; ``run`` does it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -50,7 +50,7 @@ def preview(
 
         preview_customer(app, rule, customer, moment, json=json)
         return
-    seen = _asked(lambda: preview_rule(app, rule, moment, limit=limit))
+    seen = common.asked(lambda: preview_rule(app, rule, moment, limit=limit))
     if json:
         common.print_json(seen.as_json())
         return
@@ -63,30 +63,11 @@ def run(rule: RuleId, now: Now = None, json: AsJson = False) -> None:
 
     app = common.wired()
     moment = common.moment(now, app)
-    report = _asked(lambda: run_rule(app, rule, moment))
+    report = common.asked(lambda: run_rule(app, rule, moment))
     if json:
         common.print_json(report.as_json())
         return
     _show_run(report)
-
-
-def _asked(question: Callable[[], Asked]) -> Asked:
-    """The answer; or what is wrong, said plainly: an unknown rule and a setting are wrong use, rule files findings."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from beforehand.passes import UnknownRule
-    from rules.errors import RuleErrors
-
-    try:
-        return question()
-    except UnknownRule as wrong:
-        common.fail(str(wrong))
-    except RuleErrors as wrong:
-        common.fail("\n".join(map(str, wrong.problems)), code=common.FINDINGS)
-    except ValueError as wrong:
-        common.fail(f"A setting is not right: {wrong}")
-    except SQLAlchemyError as wrong:
-        common.fail(f"The database does not answer as it should: {str(wrong).splitlines()[0]}")
 
 
 def _show_preview(seen: "Preview") -> None:
@@ -98,11 +79,11 @@ def _show_preview(seen: "Preview") -> None:
     for line, style in _summary(seen):
         console.print(line, style=style, markup=False)
     if seen.withheld:
-        console.print(_reasons(seen.withheld))
+        console.print(reasons(seen.withheld))
     for problem in seen.template_problems:
         console.print(f"Template: {problem}", style="red", markup=False)
     for sample in seen.samples:
-        console.print(_shown(sample))
+        console.print(shown(sample))
     left = seen.messages - len(seen.samples)
     if seen.samples and left > 0:
         console.print(f"... and {left:,} more (--limit shows more of them).", style="dim")
@@ -159,7 +140,7 @@ def _show_run(report: "PassReport") -> None:
     if report.displaced:
         console.print(f"{some(report.displaced, 'less important message')} gave way.")
     if report.withheld:
-        console.print(_reasons(report.withheld))
+        console.print(reasons(report.withheld))
 
 
 def _not_sent(report: "PassReport") -> Iterator[str]:
@@ -175,7 +156,8 @@ def _not_sent(report: "PassReport") -> Iterator[str]:
         yield "What was so before the rule went live is left alone; `from:` with an earlier moment lets it go."
 
 
-def _reasons(withheld: "dict[Reason, int]") -> "RenderableType":
+def reasons(withheld: "dict[Reason, int]") -> "RenderableType":
+    """How many were withheld, and why, as a table."""
     from rich.table import Table
 
     from models.vocabulary import REASON_TEXT
@@ -187,7 +169,7 @@ def _reasons(withheld: "dict[Reason, int]") -> "RenderableType":
     return table
 
 
-def _shown(sample: "Sample") -> "RenderableType":
+def shown(sample: "Sample") -> "RenderableType":
     """A message as its channel shows it, with what made it go."""
     from rich.console import Group
     from rich.panel import Panel
