@@ -25,11 +25,11 @@ def backlog_of(
 
     The rule is taken as live; ``live_from`` takes the place of its ``from``. Reads the candidates of the running
     transaction, which must be filled. The moment is the rule's ``from``, else the house's; else the last live pass of
-    the text before, else when the rule went live.
+    the text before, else when the rule went live. A ``from`` that the text before said, too, was for its first pass.
     """
     last = last_live_pass(connection, rule.id)
     live = _live_since(connection, rule, now)
-    said = live_from or rule.terms.live_from or (None if rule.terms.from_now else app.settings.live_from)
+    said = live_from or _said(app, connection, rule, last)
     went_on = last is not None and live <= last.started_at
     if went_on and last.version == rule.terms.version and (said is None or last.started_at >= said):
         return None
@@ -46,6 +46,20 @@ def backlog_of(
     if _question(before) == _question(rule):
         return Backlog(at, known_only=True)
     return Backlog(at, _found(app, rule, at), _found(app, before, now))
+
+
+def _said(app: App, connection: Connection, rule: Rule, last: Any) -> datetime | None:
+    """The moment that the rule or the house says, unless the rule's last live pass was after it and under the same."""
+    said = rule.terms.live_from
+    if said is None:
+        return None if rule.terms.from_now else app.settings.live_from
+    if last is None or last.started_at < said:
+        return said
+    try:
+        before = rule if last.version == rule.terms.version else version_of(app, connection, rule.id, last.version)
+    except RuleErrors:
+        return said
+    return None if before is not None and before.terms.live_from == said else said
 
 
 def _live_since(connection: Connection, rule: Rule, now: datetime) -> datetime:

@@ -286,3 +286,33 @@ def test_a_preview_lets_the_backlog_pass_and_counts_it(house: House) -> None:
     shown = preview_rule(house.app, "hello", NOON + HOUR)
     assert (shown.messages, shown.backlog) == (2, 1)
     assert Reason.BACKLOG not in shown.withheld
+
+
+def test_a_moment_that_was_said_before_is_no_leave_to_act_on_the_past_at_every_edit(house: House) -> None:
+    """The file still says from when it went live; an edit that widens it months later is an edit like any other."""
+    house.rule(
+        **SHIPPED | {"condition": "shipped_at: present, sales_channel: web"}, purpose="service\nfrom: 2026-03-01"
+    )
+    early = order(house, NOON - DAY)
+    house.set(models.Order, lambda c: c.id == early, sales_channel="web")
+    order(house, NOON - DAY)
+    assert passed(house, NOON) == {"messages": 1}
+    edit(house, "shipped_at: present, sales_channel: web", "shipped_at: present")
+    order(house, NOON + MINUTE)
+    assert passed(house, NOON + HOUR) == {"backlog": 1, "messages": 1}
+    edit(house, "from: 2026-03-01", "from: 2026-03-02")
+    assert passed(house, NOON + 2 * HOUR) == {"messages": 1}, "a moment that is said anew is leave"
+
+
+def test_nor_after_a_pause_of_the_rule(house: House) -> None:
+    house.rule(**SHIPPED, purpose="service\nfrom: 2026-03-01")
+    in_force(house, NOON)
+    order(house, NOON - DAY)
+    assert passed(house, NOON) == {"messages": 1}
+    edit(house, "status: live", "status: retired")
+    in_force(house, NOON + DAY)
+    order(house, NOON + 2 * DAY)
+    edit(house, "status: retired", "status: live")
+    in_force(house, NOON + 30 * DAY)
+    order(house, NOON + 30 * DAY + MINUTE)
+    assert passed(house, NOON + 30 * DAY + HOUR) == {"backlog": 1, "messages": 1}
