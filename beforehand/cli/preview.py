@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from beforehand.cli import common
-from beforehand.cli.words import cost_lines, some
+from beforehand.cli.words import cost_lines, plainly, safe, some
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.text import Text
 
     from beforehand.passes import PassReport, Preview, Sample
     from models.vocabulary import Reason
@@ -73,8 +74,8 @@ def run(rule: RuleId, now: Now = None, json: AsJson = False) -> None:
 def _show_preview(seen: "Preview") -> None:
     from rich.console import Console
 
-    console = Console(highlight=False)
-    console.print(f"[bold]{seen.rule_id}[/bold]  {_safe(seen.title)}")
+    console = Console(highlight=False, emoji=False)
+    console.print(f"[bold]{seen.rule_id}[/bold]  {safe(seen.title)}")
     console.print(f"as of {seen.now:%Y-%m-%d %H:%M} UTC · version {seen.version}\n", style="dim")
     for line, style in _summary(seen):
         console.print(line, style=style, markup=False)
@@ -122,7 +123,7 @@ def _backlog(seen: "Preview") -> str:
 def _show_run(report: "PassReport") -> None:
     from rich.console import Console
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     if report.skipped:
         console.print(f"{report.rule_id}: a pass for {report.now.isoformat()} was done before; nothing changed.")
         return
@@ -178,19 +179,21 @@ def shown(sample: "Sample") -> "RenderableType":
     about = f"{sample.subject} {sample.external_id} · {sample.due_at:%d %b %H:%M} UTC"
     head = f"{sample.channel} to {sample.customer} · {about}"
     size = "" if sample.segments is None else f" · {some(sample.segments, 'segment')} of {sample.encoding}"
-    parts: list[Any] = [Text(f"cannot be filled: {sample.problem}", style="red")] if sample.problem else []
+    parts: list[Any] = [Text(plainly(f"cannot be filled: {sample.problem}"), style="red")] if sample.problem else []
     if sample.headline:
-        parts.append(Text(sample.headline, style="bold"))
+        parts.append(Text(plainly(sample.headline), style="bold"))
     if sample.text:
-        parts.append(Text(sample.text))
+        parts.append(Text(plainly(sample.text)))
     if sample.because:
-        parts.append(Text("\n" + "\n".join(f"because {said}" for said in sample.because), style="dim"))
+        parts.append(Text(plainly("\n" + "\n".join(f"because {said}" for said in sample.because)), style="dim"))
     foot = f"{sample.template} · {sample.language or 'default language'}{size}"
-    return Panel(Group(*parts), title=_safe(head), subtitle=_safe(foot), title_align="left", subtitle_align="left")
+    return Panel(Group(*parts), title=_title(head), subtitle=_title(foot), title_align="left", subtitle_align="left")
 
 
-def _safe(text: str) -> str:
-    """Text from rule files and data, so that square brackets in it are no markup."""
-    from rich.markup import escape
+def _title(text: str) -> "Text":
+    """A title on one line, in which nothing is markup."""
+    from rich.text import Text
 
-    return escape(text)
+    from beforehand.cli.problems import clean
+
+    return Text(clean(text))

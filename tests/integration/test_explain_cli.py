@@ -117,13 +117,19 @@ EVIL = "\x1b]0;owned\x07[red]x[/red]:smile:\x9b31m\r[/]"
         ["explain", "A-1", *AT_NOON],
         ["explain", EVIL, *AT_NOON],
         ["preview", "hello", "--customer", "A-1", "--now", NOON.isoformat()],
+        ["preview", "hello", "--now", NOON.isoformat()],
+        ["backtest", "hello", "--from", "2026-03-10T11:00Z", "--to", "2026-03-10T14:00Z"],
     ],
 )
-def test_what_customers_are_called_never_reaches_the_terminal_as_orders(house: House, words: list[str]) -> None:
+def test_what_customers_are_called_never_reaches_the_terminal_as_orders(
+    house: House, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
     house.rule(subject="order", condition="sales_channel: present", limits="{once_per: order}")
     who = house.customer(external_id="A-1", first_name=f"Ann{EVIL}")
     house.add(models.Order, external_id=f"O-1{EVIL}", customer_id=who, sales_channel=f"web{EVIL}", placed_at=NOON)
-    run_rule(house.app, "hello", NOON)
+    if words[0] == "explain":
+        run_rule(house.app, "hello", NOON)
+    monkeypatch.setenv("COLUMNS", "200")
     said = call(*words).output
     assert "[red]x[/red]:smile:" in said
     assert [char for char in said if char != "\n" and category(char) == "Cc"] == []
