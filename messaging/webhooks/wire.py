@@ -12,6 +12,23 @@ import httpx
 
 NAT64 = ip_network("64:ff9b::/96")
 
+INSIDE_TOO = tuple(
+    ip_network(each)
+    for each in (
+        "::/96",
+        "::ffff:0:0:0/96",
+        "64:ff9b:1::/48",
+        "5f00::/16",
+        "fec0::/10",
+        "192.0.0.0/24",
+        "192.88.99.0/24",
+    )
+)
+"""Networks that lead nowhere public, and that Python 3.11 takes for global.
+
+Source: the special-purpose address registries of IANA; RFC 4291 2.5.5.1 and 2.5.7, RFC 7915.
+"""
+
 
 @dataclass(frozen=True)
 class Endpoint:
@@ -46,7 +63,9 @@ def is_public(address: str) -> bool:
     if isinstance(found, IPv6Address):
         inner = IPv4Address(found.packed[-4:]) if found in NAT64 else None
         found = found.ipv4_mapped or found.sixtofour or (found.teredo and found.teredo[1]) or inner or found
-    return found is not None and found.is_global and not found.is_multicast
+    if found is None or any(found in network for network in INSIDE_TOO):
+        return False
+    return found.is_global and not found.is_multicast
 
 
 async def post(
