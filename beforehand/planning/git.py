@@ -49,6 +49,10 @@ def unpack(top: Path, commit: str, rules: Path, into: Path) -> Path:
     wanted = [name for name in found if Path(name).is_relative_to(inside) or name.lower().endswith(".csv")]
     if wanted:
         packed = _git(top, "archive", "--format=tar", commit, "--", *(f":(literal){name}" for name in wanted))
-        with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
-            tar.extractall(into, filter="data")
+        try:
+            with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+                tar.extractall(into, filter="data")
+        except tarfile.FilterError as wrong:
+            said = f"the rules at {commit[:10]} cannot be read: a link in it leads out of the work tree"
+            raise NoSuchCommit(f"{said} ({wrong.tarinfo.name})") from wrong
     return into / inside

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,15 @@ def test_lists_are_read_as_they_stood_at_the_commit(house: House) -> None:
     vips.write_text("two\n")
     (change,) = told("--against", "HEAD")["changes"]
     assert (change["found"]["first_added"], change["found"]["first_dropped"]) == (["two"], ["one"])
+
+
+def test_a_link_that_leads_out_of_the_commit_is_said_plainly(house: House) -> None:
+    (house.folder / "rules" / "other.yaml").symlink_to("/etc/hostname")
+    commit(house)
+    done = call("--against", "HEAD")
+    assert done.exit_code == 2
+    assert "a link in it leads out of the work tree" in done.output
+    assert not isinstance(done.exception, tarfile.TarError)
 
 
 def test_facts_of_ones_own_are_read_as_they_stood_at_the_commit(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
