@@ -15,6 +15,7 @@ from messaging.candidates import NOT_TOLD, TABLES, customer, match, message
 from messaging.context import Item, contexts_for
 from messaging.costs import Cost
 from messaging.guards.occasion import SUBJECT_TABLES
+from messaging.quiet import zones_in
 from messaging.rendering import RenderingError
 from messaging.segments import count as count_segments
 from models.terms import Money, Terms, VoucherStep, after
@@ -120,12 +121,13 @@ def _example_rows(terms: Terms, going: list[ColumnElement[bool]]) -> Select[Any]
     outside = subject.c.external_id if "external_id" in subject.c else subject.c.id
     return (
         select(message, match.c.subject_id, match.c.facts)
-        .add_columns(customer.c.external_id.label("customer"), outside.label("external_id"))
+        .add_columns(customer.c.external_id.label("customer"), customer.c.time_zone.label("zone"))
+        .add_columns(outside.label("external_id"))
         .join(match, match.c.id == message.c.match_id)
         .join(customer, customer.c.id == message.c.customer_id)
         .join(subject, subject.c.id == match.c.subject_id)
         .where(*going)
-        .order_by(message.c.id)
+        .order_by(message.c.created_at, match.c.subject_id, message.c.id)
         .limit(EXAMPLES)
     )
 
@@ -147,6 +149,7 @@ def _item(terms: Terms, row: Row[Any], gift: VoucherStep | None) -> Item:
 
 def _sample(app: App, rule: Rule, row: Row[Any], context: dict[str, Any]) -> Sample:
     said: dict[str, Any] = {"language": row.language}
+    home = app.settings.time_zone
     try:
         rendered = templates_of(app).render(row.template, Channel(row.channel), row.language, context)
         said = {"language": rendered.language, "headline": rendered.subject, "text": rendered.text}
@@ -164,6 +167,6 @@ def _sample(app: App, rule: Rule, row: Row[Any], context: dict[str, Any]) -> Sam
         template=row.template,
         due_at=row.accepted_at or row.due_at,
         facts=row.facts,
-        because=tuple(because(rule, row.facts or {}, row.created_at, app.settings.time_zone)),
+        because=tuple(because(rule, row.facts or {}, row.created_at, zones_in(row.zone or home, home)[0].key)),
         **said,
     )

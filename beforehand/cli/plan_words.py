@@ -172,6 +172,8 @@ def _a_week(old: "Weekly", new: "Weekly", weeks: int) -> str:
         parts.append(f"{counts} vouchers worth {vouchers}")
     if old.tasks or new.tasks:
         parts.append(f"{_arrow(_number(old.tasks), _number(new.tasks))} tasks")
+    if old.webhooks or new.webhooks:
+        parts.append(f"{_arrow(_number(old.webhooks), _number(new.webhooks))} webhooks")
     return f"{'; '.join(parts)} (the mean of the last {some(weeks, 'week')}, replayed)."
 
 

@@ -116,7 +116,7 @@ def _summary(seen: "Preview") -> Iterator[tuple[str, str]]:
 
 def _backlog(seen: "Preview") -> str:
     all_of = "All of them are" if seen.backlog == seen.messages else f"{seen.backlog:,} of them are"
-    said = "matched before this text of the rule is live, and its next live pass leaves them alone"
+    said = "matched before this text of the rule went live, and its next live pass leaves them alone"
     return f"{all_of} backlog: they {said}. `from:` with an earlier moment lets them go."
 
 

@@ -38,7 +38,7 @@ def past_of(
     rows = list(reversed(connection.execute(newest).all()))
     events = _Events(connection, [row.id for row in rows], until).gathered()
     keys = _keys(connection, rows, app)
-    found = [_match(connection, app, row, running, events.get(row.id, []), keys) for row in rows]
+    found = [_match(connection, app, row, running, events.get(row.id, []), keys, person.zone) for row in rows]
     return found, max(count - len(rows), 0)
 
 
@@ -56,7 +56,7 @@ def _keys(connection: Connection, rows: Sequence[Row[Any]], app: App) -> dict[tu
 
 def _match(
     connection: Connection, app: App, row: Row[Any], running: RuleSet | None, events: list[Event],
-    keys: dict[tuple[str, int], str]
+    keys: dict[tuple[str, int], str], zone: str
 ) -> PastMatch:  # fmt: skip
     told = PastMatch(
         rule_id=row.rule_id,
@@ -75,7 +75,7 @@ def _match(
         return replace(told, kept=False, other_text=note)
     if rule is None:
         return replace(told, kept=False, other_text="the text of this version is not kept")
-    said = tuple(because(rule, row.facts or {}, row.matched_at, app.settings.time_zone))
+    said = tuple(because(rule, row.facts or {}, row.matched_at, zone))
     return replace(told, because=said, other_text=_since(row, running))
 
 
@@ -98,9 +98,9 @@ def _why(stored: str | None) -> str:
 
 
 def _of_match(row: Row[Any]) -> Iterable[Event]:
-    yield Event(row.matched_at, "found", f"{row.rule_id} found it (version {row.version})")
+    yield Event(row.matched_at, "found", f"by {row.rule_id} (version {row.version})")
     if row.state == MatchState.WITHHELD:
-        yield Event(row.seen_at, "withheld", f"withheld{_why(row.reason)}; looked at last")
+        yield Event(row.seen_at, "withheld", f"looked at last{_why(row.reason)}")
     if row.started_at is not None:
         yield Event(row.started_at, "begun", "its steps began")
     if row.ended_at is not None:

@@ -16,7 +16,9 @@ def plain(value: Any) -> Any:
     """A value as JSON knows it."""
     if isinstance(value, datetime | date):
         return value.isoformat()
-    return float(value) if isinstance(value, Decimal) else value
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return value
 
 
 @dataclass(frozen=True)

@@ -109,12 +109,14 @@ class Weekly:
     unpriced: bool = False
     withheld: dict[Reason, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    webhooks: Decimal = Decimal(0)
 
     def as_json(self) -> dict[str, Any]:
         """The week as JSON values; numbers are means, amounts text in units of the currency."""
         return {
             "messages": float(self.messages),
             "tasks": float(self.tasks),
+            "webhooks": float(self.webhooks),
             "vouchers": float(self.vouchers),
             "amount": None if self.amount is None else format(round(self.amount, 6).normalize(), "f"),
             "currency": self.currency,

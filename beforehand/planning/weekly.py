@@ -32,4 +32,5 @@ def a_week_of(replay: Backtest, weeks: int) -> Weekly:
         unpriced=cost is not None and bool(cost.unpriced),
         withheld=dict(replay.withheld),
         notes=tuple(replay.notes),
+        webhooks=Decimal(replay.webhooks) / weeks,
     )

@@ -53,7 +53,7 @@ def what_gates_say(
     for reason, what in found.items():
         said.append(f"withheld: {_text(reason)} ({reason}){f', {what}' if what else ''}")
     if len(new) < len(stage.steps):
-        said += [f"it waits until {each}; 'after' looks later" for each in _waits(connection, rule, now)]
+        said += [f"it waits until {each}; a later 'after' would see more" for each in _waits(connection, rule, now)]
     known = {step.what for step in stage.steps if step.verb in ("send", "call", "survey")}
     templates = _templates(rule)
     for template in sorted(known - set(templates)):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Engine
@@ -268,6 +269,16 @@ def test_a_withheld_match_is_told_with_its_reason(house: House) -> None:
     (past,) = ask(house).past
     assert (past.state, past.reason) == ("withheld", Reason.NO_CONSENT)
     assert past.as_json()["why"] == "the customer has not agreed to hear from us about this"
+
+
+def test_the_stored_facts_are_told_on_the_customers_own_clock(house: House) -> None:
+    house.rule(condition="created_at: {before: 1 day ago}")
+    house.customer(**MINE, time_zone="America/New_York", created_at=NOON - 3 * DAY)
+    run_rule(house.app, "hello", NOON)
+    (past,) = ask(house).past
+    (said,) = past.because
+    here = (NOON - 3 * DAY).astimezone(ZoneInfo("America/New_York"))
+    assert f"{here:%H:%M}" in said
 
 
 def test_a_rule_that_is_gone_is_told_from_its_stored_text(house: House) -> None:

@@ -191,7 +191,7 @@ def test_a_failure_names_the_gate(prover: Prover) -> None:
 
 def test_a_failure_says_that_time_must_go_on(prover: Prover) -> None:
     outcome = proven(prover, "dropped-callback", CALL, "expect: [{call: dropped-callback}]")
-    assert outcome.because[0] == "it waits until 2026-03-10 09:03 UTC; 'after' looks later"
+    assert outcome.because[0] == "it waits until 2026-03-10 09:03 UTC; a later 'after' would see more"
 
 
 def test_a_failure_says_which_template_was_meant(prover: Prover) -> None:

@@ -47,6 +47,11 @@ def test_a_week_has_messages_money_and_vouchers_of_both_texts() -> None:
     assert row(changed(old_week=old, new_week=new))[4:] == ("10.5 → 200", "€1.50 → €30.00", "€5.00 → €10.00")
 
 
+def test_a_week_tells_the_webhooks_of_a_rule_that_sends_nothing() -> None:
+    (sentence,) = said(changed(old_week=Weekly(), new_week=Weekly(webhooks=Decimal(2))), "a week")
+    assert sentence.startswith("0 messages; sending 0; 0 → 2 webhooks (")
+
+
 def test_a_price_that_is_missing_or_guessed_is_said() -> None:
     none = Weekly(Decimal(3), amount=None, currency="EUR")
     part = Weekly(Decimal(3), amount=Decimal(1), currency="EUR", unpriced=True, estimate=True)
