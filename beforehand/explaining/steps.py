@@ -61,7 +61,10 @@ class _Walk:
         while place < len(steps):
             step = steps[place]
             if isinstance(step, Wait):
-                yield self._wait(place, step)
+                waits = self._wait(place, step)
+                yield waits
+                if waits.reason is not None:
+                    return
                 place += 1
                 continue
             run = run_at(steps, place)
@@ -74,13 +77,20 @@ class _Walk:
 
     def _wait(self, place: int, step: Wait) -> StepReport:
         said = f"wait {lasts_text(step.lasts)}" if step.lasts else f"wait until {step.until}"
+        if step.at_most is not None:
+            said += f", at most {lasts_text(step.at_most)}"
         condition = stop_condition(self.rule, place)
         if condition is not None:
             said += f"; ends here if by then: {clause(condition, Voice(self.now, 'UTC'))}"
+        if place == 0 and self.first.reason is not None:
+            return StepReport(str(place), said, reason=self.first.reason)
         if step.lasts is not None:
             self.at = after(self.at, step.lasts) if self.at is not None else None
         elif step.until is not None:
+            gives_up = after(self.at, step.at_most) if self.at is not None and step.at_most is not None else None
             self._until(step.until)
+            if gives_up is not None and self.at is not None and self.at > gives_up:
+                return StepReport(str(place), said, gives_up, reason=Reason.TOO_LATE)
         return StepReport(str(place), said, self.at, self.waits_for)
 
     def _until(self, path: str) -> None:
