@@ -21,6 +21,7 @@ from messaging.context import sample_context
 from messaging.formats import END_ISOLATE, FILTERS, ISOLATE, Formats, apart, is_rtl, locale_of, zone_of
 from messaging.publishing import Files
 from messaging.values import clean, frozen
+from models.places import closest
 from models.vocabulary import Channel
 
 TEMPLATE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -134,7 +135,9 @@ class Templates:
         ``languages`` are tried besides those that are written; ``channels`` empty means those that are there.
         """
         if not TEMPLATE_NAME.fullmatch(template) or not self._files(template):
-            return [Problem(f"{template}/", 0, "there is no such template: the folder is missing or holds no text")]
+            like = closest(template, sorted(path.name for path in self.folder.glob("[a-z0-9]*") if path.is_dir()))
+            said = "there is no such template: the folder is missing or holds no text"
+            return [Problem(f"{template}/", 0, f"{said}; did you mean {like}?" if like else said)]
         found: dict[Problem, None] = {}
         for channel in [Channel(name) for name in channels] or sorted(self.channels(template)):
             for language in dict.fromkeys([self.language, *self.languages(template, channel), *languages]):

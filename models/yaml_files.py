@@ -34,6 +34,24 @@ NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 CORE_TAG = "tag:yaml.org,2002:"
 TOO_BIG = f"the file is over {MAX_BYTES // 1024} kB; a file of ours is a page or two"
 
+IN_WORDS = (
+    (r"found character '\\t'", "a tab stands here", "spaces"),
+    (r"found character (.+) that cannot", r"a text cannot begin with \1", "quotes around it"),
+    (
+        r"expected <block end>|did not find expected (key|'-' indicator)",
+        "the lines do not fit together here",
+        "as many spaces before the word as its neighbours have, and a ':' behind each word",
+    ),
+    (r"could not find expected ':'", "a word without its ':'", "a ':' and a space behind it"),
+    (
+        r"mapping values are not allowed",
+        "a ':' stands where none can",
+        "quotes around a text that has one, or the ':' that is missing in the line above",
+    ),
+    (r"but got '<stream end>'", "a bracket is opened and never closed", ""),
+)
+"""What the parser says most often, for people who have not read its grammar."""
+
 Scalar = Callable[[str, bool], Any]
 
 
@@ -62,9 +80,17 @@ def read_text(text: str, path: str, scalar: Scalar = empty_or_text, *, aliases: 
     except MarkedYAMLError as wrong:
         mark = wrong.problem_mark or wrong.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise Refused([Problem(path, line, column, f"this is not YAML: {wrong.problem or wrong.context}")]) from wrong
+        raise Refused([Problem(path, line, column, *_in_words(str(wrong.problem or wrong.context)))]) from wrong
     except YAMLError as wrong:
         raise Refused([Problem(path, 1, 1, f"this is not YAML: {str(wrong).splitlines()[0]}")]) from wrong
+
+
+def _in_words(said: str) -> tuple[str, str]:
+    """What is wrong and what was expected, where the parser's own words say little."""
+    for pattern, words, expected in IN_WORDS:
+        if found := re.search(pattern, said):
+            return f"this is not YAML: {found.expand(words)}", expected
+    return f"this is not YAML: {said}", ""
 
 
 def read_file(path: Path, scalar: Scalar = empty_or_text, *, aliases: bool = False) -> tuple[str, Node]:

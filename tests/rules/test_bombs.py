@@ -31,7 +31,7 @@ BOMBS = {
     "control characters": (b"title: \x07\x1b[2J\n" * 9000, "this is not YAML"),
     "one long line of colons": (b"a: " * 80_000, "this is not YAML"),
     "quotes without an end": (b"'" + b"a\n" * 120_000, "this is not YAML"),
-    "one long key": (b"k" * 200_000 + b": 1\n", "mapping values are not allowed in this context"),
+    "one long key": (b"k" * 200_000 + b": 1\n", "a ':' stands where none can"),
     "one long word": (b"k" * 200_000, "case.yaml:1:1: a rule file is a mapping"),
     "a long key": (b"k" * 1000 + b": 1\n", "unknown key of a rule 'kkk"),
     "a thousand unknown keys": (b"".join(b"limitt%d: 1\n" % n for n in range(9_000)), "and more that is wrong"),

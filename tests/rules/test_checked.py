@@ -40,6 +40,7 @@ CHECKED = [
     ("a live rule, proven one way", rule("live", BOTH.rsplit("\n", 1)[0]), "3:9: a live rule should have a test that sends and one that does not"),
     ("a shadow rule without tests", rule("shadow"), ""),
     ("no such template", rule(steps="{send: nope}"), "9:15: template 'nope': nope/: there is no such template: the folder is missing or holds no text"),
+    ("no such template, but one like it", rule(steps="{send: late-ordr}"), "9:15: template 'late-ordr': late-ordr/: there is no such template: the folder is missing or holds no text; did you mean late-order?"),
     ("in a title or a comment first", rule(more="why: 'so that we send: nope' # send: nope", steps="{send: nope}"), "9:15: template 'nope': nope/: there is no such template: the folder is missing or holds no text"),
     ("the second of two", rule(steps="{send: late-order}, {wait: 2 days}, {send: nope}"), "9:51: template 'nope': nope/: there is no such template: the folder is missing or holds no text"),
     ("in an else", rule(steps="{call: recovery-call, else: {send: nope, by: sms}}"), "9:43: template 'nope': nope/: there is no such template: the folder is missing or holds no text"),
