@@ -4,7 +4,10 @@ import xml.etree.ElementTree as ET
 
 from beforehand.proving.prover import Outcome, Report, Unread
 
-NOT_XML = {code: "\N{REPLACEMENT CHARACTER}" for code in range(32) if chr(code) not in "\t\n\r"}
+NOT_XML = dict.fromkeys(
+    [code for code in (*range(32), *range(0xD800, 0xE000), 0xFFFE, 0xFFFF) if code not in (9, 10, 13)],
+    "\N{REPLACEMENT CHARACTER}",
+)
 """Characters that XML 1.0 cannot hold."""
 
 
@@ -23,7 +26,7 @@ def junit(report: Report) -> str:
 
 
 def _suite(name: str, path: str, outcomes: list[Outcome], errors: int) -> dict[str, str]:
-    return {"name": name, "file": path, **_counts(outcomes, errors)}
+    return {"name": _clean(name), "file": _clean(path), **_counts(outcomes, errors)}
 
 
 def _counts(outcomes: list[Outcome], errors: int) -> dict[str, str]:
@@ -37,7 +40,7 @@ def _counts(outcomes: list[Outcome], errors: int) -> dict[str, str]:
 
 
 def _case(suite: ET.Element, outcome: Outcome) -> None:
-    place = {"file": outcome.path, "line": str(outcome.line), "time": f"{outcome.seconds:.3f}"}
+    place = {"file": _clean(outcome.path), "line": str(outcome.line), "time": f"{outcome.seconds:.3f}"}
     case = ET.SubElement(suite, "testcase", {"classname": outcome.rule_id, "name": _clean(outcome.test), **place})
     if not outcome.passed:
         said = [f"expected {outcome.expected}", f"got {outcome.got}", *outcome.differences, *outcome.because]
@@ -48,8 +51,8 @@ def _case(suite: ET.Element, outcome: Outcome) -> None:
 def _unread(root: ET.Element, unread: Unread) -> None:
     suite = ET.SubElement(root, "testsuite", _suite(unread.path, unread.path, [], 1))
     first = unread.problems[0]
-    place = {"file": unread.path, "line": str(first.line), "time": "0.000"}
-    case = ET.SubElement(suite, "testcase", {"classname": unread.path, "name": "the file loads", **place})
+    place = {"file": _clean(unread.path), "line": str(first.line), "time": "0.000"}
+    case = ET.SubElement(suite, "testcase", {"classname": _clean(unread.path), "name": "the file loads", **place})
     error = ET.SubElement(case, "error", message=_clean(first.said), type="refused")
     error.text = _clean("\n".join(map(str, unread.problems)))
 

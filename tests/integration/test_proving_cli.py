@@ -92,6 +92,22 @@ def test_junit_for_continuous_integration(rules: Path, tmp_path: Path) -> None:
     assert (root.attrib["tests"], root.attrib["failures"]) == ("6", "1")
 
 
+@pytest.mark.parametrize("named", ["\\e[31m \\a", "\\uFFFE", "]]> & <b>"])
+def test_junit_is_xml_and_the_screen_a_screen_whatever_a_test_is_called(
+    rules: Path, tmp_path: Path, named: str
+) -> None:
+    path = rules / "known-issue.yaml"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("  - name: "))
+    lines[first] = f'  - name: "odd {named}"'
+    path.write_text("\n".join(lines), encoding="utf-8")
+    result = asked("--rules", rules, "-v", "--junit", tmp_path / "rules.xml", "known-issue")
+    assert "odd " in result.stdout
+    assert not set(result.stdout) & {"\x1b", "\a"}
+    cases = ET.parse(tmp_path / "rules.xml").getroot().iter("testcase")
+    assert any(case.attrib["name"].startswith("odd ") for case in cases)
+
+
 def test_every_test_by_name(rules: Path) -> None:
     result = asked("--rules", rules, "-v", "late-order")
     assert "✓ a late order of a good customer gets one text: send late-order by sms" in result.stdout
