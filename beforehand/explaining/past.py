@@ -39,6 +39,7 @@ def past_of(
     events = _Events(connection, [row.id for row in rows], until).gathered()
     keys = _keys(connection, rows, app)
     found = [_match(connection, app, row, running, events.get(row.id, []), keys, person.zone) for row in rows]
+    found = [replace(each, events=tuple(event for event in each.events if event.at <= until)) for each in found]
     return found, max(count - len(rows), 0)
 
 

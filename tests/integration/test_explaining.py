@@ -262,6 +262,17 @@ def test_what_is_stored_is_told_in_order_of_time(house: House) -> None:
     assert [event.at for event in past.events] == sorted(event.at for event in past.events)
 
 
+def test_what_came_after_the_moment_that_was_asked_about_is_not_told(house: House) -> None:
+    house.rule(limits="{once_per: customer, holdout: 100% also for service}")
+    house.customer(**MINE)
+    run_rule(house.app, "hello", NOON)
+    run_rule(house.app, "hello", NOON + DAY)
+    (then,) = ask(house, at=NOON + DAY / 2, wall=NOON + 2 * DAY).past
+    assert [event.kind for event in then.events] == ["found"]
+    (later,) = ask(house, at=NOON + 2 * DAY).past
+    assert [event.kind for event in later.events] == ["found", "withheld"]
+
+
 def test_a_withheld_match_is_told_with_its_reason(house: House) -> None:
     house.rule(**MARKETING)
     house.customer(**MINE)
