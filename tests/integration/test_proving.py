@@ -247,6 +247,15 @@ def test_drafts_are_tested_as_if_they_were_live(prover: Prover) -> None:
     assert [prover.prove(rule, test).differences for test in rule.tests] == [(), ()]
 
 
+@pytest.mark.parametrize("path", sorted(CATALOG.glob("*.yaml")), ids=lambda path: path.stem)
+def test_one_thing_alone_stops_each_shipped_story_in_which_nothing_happens(prover: Prover, path: Path) -> None:
+    text = path.read_text(encoding="utf-8").replace("expect: nothing", "expect: {withheld: cap}")
+    rule = load_text(text, path.stem, CATALOG)
+    stopped = rule.tests[1]
+    outcome = prover.prove(rule, stopped)
+    assert len(outcome.because) == 1, outcome.because
+
+
 def test_endpoints_that_are_told(prover: Prover) -> None:
     text = (CATALOG / "late-order.yaml").read_text(encoding="utf-8")
     head, rest = text.split("  - wait: 2 days")
