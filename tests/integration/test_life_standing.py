@@ -160,17 +160,17 @@ def test_the_command_says_it_and_leaves_with_1_where_the_files_are_refused(
 def test_a_waiting_match_ends_on_the_text_it_began_with(house: House) -> None:
     house.template("thanks", "sms")
     house.rule(steps=WAITS % "hello")
-    house.customer()
+    first = house.customer()
     run_rule(house.app, "hello", NOON)
     house.set(models.Message, state="delivered", ended_at=NOON)
     house.rule(steps=WAITS % "thanks")
     run_rule(house.app, "hello", NOON + HOUR)
-    house.customer()
+    second = house.customer()
     run_rule(house.app, "hello", NOON + 2 * HOUR)
     house.set(models.Message, lambda c: c.state == "planned", state="delivered", ended_at=NOON)
     advance(house.app, NOON + 3 * DAY)
     told = [(row.customer_id, row.template) for row in house.rows(models.Message) if row.step == "2"]
-    assert sorted(told) == [(1, "hello"), (2, "thanks")]
+    assert sorted(told) == [(first, "hello"), (second, "thanks")]
     assert len({row.version for row in house.rows(models.Message) if row.step == "2"}) == 2
 
 

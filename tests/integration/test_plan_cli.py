@@ -158,7 +158,7 @@ def test_a_refused_rule_is_exit_code_1_and_a_difference_is_not(house: House) -> 
     house.rule("broken", condition="countri: DE")
     done = call()
     assert done.exit_code == 1
-    assert "did you mean country?" in done.stdout
+    assert "did you mean country?" in " ".join(done.stdout.split())
     assert "+ another" in done.stdout
     assert "The set is refused as it is, and the rules in force stay in force." in done.stdout
 
