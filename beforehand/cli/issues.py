@@ -16,6 +16,7 @@ def issues(
     """Read the declared known issues and find whose orders they touch."""
     from dataclasses import asdict
 
+    from beforehand.cli.words import some
     from beforehand.ingest.issues import declare
     from beforehand.ingest.tree import MappingErrors
 
@@ -28,7 +29,7 @@ def issues(
     if json:
         print_json(asdict(report))
         return
-    typer.echo(f"{report.issues} known issues in {place}: {report.new} new, {report.changed} changed.")
+    typer.echo(f"{some(report.issues, 'known issue')} in {place}: {report.new} new, {report.changed} changed.")
     typer.echo(f"{report.exposures_new} order lines newly exposed, {report.exposures_gone} no longer.")
     for note in report.notes:
         typer.echo(f"Please look: {note}")

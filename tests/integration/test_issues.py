@@ -252,7 +252,7 @@ def test_the_command_says_in_words_what_it_found(folder: Path) -> None:
     put(folder)
     done = CliRunner().invoke(command_line, ["issues", str(folder), "--now", "2026-03-10"])
     assert done.exit_code == 0
-    assert f"1 known issues in {folder}: 1 new, 0 changed." in done.stdout
+    assert f"1 known issue in {folder}: 1 new, 0 changed." in done.stdout
     assert "Please look:" in done.stdout
 
 
