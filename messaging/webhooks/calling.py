@@ -19,6 +19,7 @@ from models.database import reading, writing
 from models.vocabulary import WebhookState
 
 _log = logging.getLogger(__name__)
+logging.getLogger("httpx").setLevel(logging.WARNING)  # at INFO it logs each address, which may hold a token
 
 Clock = Callable[[], datetime]
 

@@ -1,6 +1,7 @@
 """Webhook steps from the rule to the wire: planned once, signed, tried again under the same id, every end named."""
 
 import json
+import logging
 import threading
 from base64 import b64decode
 from collections.abc import Iterator
@@ -178,6 +179,16 @@ def test_after_the_last_try_it_gives_up(engine: Engine, tmp_path: Path, receiver
     assert place.call(at) == {WebhookState.GAVE_UP: 1}
     assert place.call(at + timedelta(days=30)) == {}
     assert place.row().ended_at == at
+
+
+def test_the_address_may_hold_a_token_and_is_never_logged(
+    engine: Engine, tmp_path: Path, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    place = calling(engine, tmp_path, f"{receiver.url}?token=hush")
+    place.run()
+    assert place.call() == {WebhookState.DELIVERED: 1}
+    assert "hush" not in caplog.text
 
 
 def test_410_ends_it(engine: Engine, tmp_path: Path, receiver: Receiver) -> None:
