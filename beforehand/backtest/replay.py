@@ -104,7 +104,7 @@ def _slots(
     terms = rule.terms
     if not terms.cron and not terms.events:
         raise ValueError(
-            f"the rule '{rule.id}' does not say when it is looked at; say how often, for example every hour"
+            f"the rule '{rule.id}' does not say when it is looked at; say how often, such as --every '1 hour'"
         )
     happened = event_minutes(connection, terms.events, rule.parser.subjects, start, end)
     return sorted({*slots_of(terms.cron, zone, start, end), *happened})
