@@ -4,7 +4,20 @@ from datetime import datetime
 from typing import Any
 
 from dateutil.relativedelta import relativedelta
-from sqlalchemy import BigInteger, ColumnElement, Connection, and_, func, insert, literal, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    and_,
+    cast,
+    func,
+    insert,
+    literal,
+    null,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement, GenericFunction
@@ -12,7 +25,7 @@ from sqlalchemy.sql.functions import FunctionElement, GenericFunction
 from messaging.candidates import candidate, local_time, open_for_decision
 from messaging.guards.case import Case, withhold
 from messaging.quiet import NEVER_QUIET, free_at, zones_in
-from models.terms import after
+from models.terms import Send, after
 from models.types import UTCDateTime
 from models.vocabulary import Channel, Purpose, Reason
 
@@ -76,12 +89,18 @@ def quiet_hours(connection: Connection, case_: Case) -> None:
 def send_by(connection: Connection, case_: Case) -> None:
     """Withhold what could only go after ``valid_for`` is over; it counts from when the subject was matched."""
     send = case_.run.send
-    lasts = (send.valid_for if send else None) or case_.terms.valid_for
-    if lasts is None:
-        return
-    connection.execute(update(candidate).values(expires_at=later(candidate.c.matched_at, lasts, case_.now)))
+    connection.execute(update(candidate).values(expires_at=_ends(case_, send)))
+    if send is not None and send.otherwise is not None:
+        other = update(candidate).where(candidate.c.step.like("%.else"))
+        connection.execute(other.values(expires_at=_ends(case_, send.otherwise)))
     if send is not None:
         withhold(connection, Reason.TOO_LATE, candidate.c.due_at >= candidate.c.expires_at)
+
+
+def _ends(case_: Case, send: Send | None) -> ColumnElement[Any]:
+    """When a candidate's ``send`` is too late, by its own word or else the rule's; null: never."""
+    lasts = (send.valid_for if send else None) or case_.terms.valid_for
+    return later(candidate.c.matched_at, lasts, case_.now) if lasts else cast(null(), UTCDateTime())
 
 
 def count_waiting(connection: Connection, case_: Case) -> int:

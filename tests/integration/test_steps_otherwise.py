@@ -152,3 +152,12 @@ def test_a_wait_stops_on_any_condition_of_the_language(house: House, number: int
         made: "stopped",
         spared: "done",
     }
+
+
+def test_an_else_that_goes_at_once_is_in_time_by_its_own_word(house: House) -> None:
+    house.rule(steps=ELSE.format(verb="send"))
+    house.customer()
+    house.customer(phone=None)
+    run_rule(house.app, "hello", NOON)
+    lasting = [(row.step, row.expires_at) for row in house.rows(models.Message, "step", "expires_at")]
+    assert lasting == [("0", NOON + 3 * DAY), ("0.else", NOON + 2 * DAY)]
