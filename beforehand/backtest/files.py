@@ -6,7 +6,7 @@ from pathlib import Path
 
 from beforehand.backtest.report import Backtest, Day
 
-CHART_KINDS = (".svg",)
+COUNTS = ("matches", "messages", "tasks", "webhooks")
 
 
 def every_day(seen: Backtest) -> list[Day]:
@@ -20,11 +20,11 @@ def every_day(seen: Backtest) -> list[Day]:
 
 
 def write_csv(seen: Backtest, path: Path) -> None:
-    """One line a day: day, matches, messages."""
+    """One line a day: what was found, and what came of it."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["day", "matches", "messages"])
-        writer.writerows([each.day.isoformat(), each.matches, each.messages] for each in every_day(seen))
+        writer.writerow(["day", *COUNTS])
+        writer.writerows([each.day.isoformat(), *(getattr(each, name) for name in COUNTS)] for each in every_day(seen))
 
 
 def write_chart(seen: Backtest, path: Path) -> None:
@@ -41,6 +41,7 @@ def write_chart(seen: Backtest, path: Path) -> None:
         no_data_text="nothing was found",
     )
     chart.x_labels = [each.day.isoformat() for each in days]
-    chart.add("matches", [each.matches for each in days])
-    chart.add("messages", [each.messages for each in days])
+    for name in COUNTS:
+        if name in COUNTS[:2] or getattr(seen, name):
+            chart.add(name, [getattr(each, name) for each in days])
     path.write_bytes(chart.render())

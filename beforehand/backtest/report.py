@@ -1,6 +1,6 @@
 """What a replay found: plain values with a JSON form; only examples hold personal data."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from typing import Any
 
@@ -11,11 +11,17 @@ from models.vocabulary import Reason
 
 @dataclass(frozen=True)
 class Day:
-    """One day in the default zone: occasions that were found, and messages that went or were to go."""
+    """One day in the default zone: occasions found, messages that went or were to go, tasks and webhooks."""
 
     day: date
     matches: int
     messages: int
+    tasks: int = 0
+    webhooks: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """The day as JSON values."""
+        return asdict(self) | {"day": self.day.isoformat()}
 
 
 @dataclass(frozen=True)
@@ -59,9 +65,7 @@ class Backtest:
             "tasks": self.tasks,
             "webhooks": self.webhooks,
             "withheld": {reason.value: count for reason, count in self.withheld.items()},
-            "days": [
-                {"day": each.day.isoformat(), "matches": each.matches, "messages": each.messages} for each in self.days
-            ],
+            "days": [each.as_json() for each in self.days],
             "cost": None if self.cost is None else self.cost.as_json(),
             "examples": [sample.as_json() for sample in self.examples],
             "notes": list(self.notes),

@@ -99,7 +99,13 @@ def _days(done: "Replayed", zone: str) -> tuple[Day, ...]:
     when = func.coalesce(message.c.accepted_at, message.c.due_at, type_=UTCDateTime())
     matches = _by_day(done.connection, local_day(match.c.matched_at, literal(zone)), match, _new_match(done))
     messages = _by_day(done.connection, local_day(when, literal(zone)), message, *_went(done))
-    return tuple(Day(day, matches[day], messages[day]) for day in sorted({*matches, *messages}))
+    tasks, webhooks = (_made(done.connection, table, zone) for table in (task, webhook))
+    days = sorted({*matches, *messages, *tasks, *webhooks})
+    return tuple(Day(day, matches[day], messages[day], tasks[day], webhooks[day]) for day in days)
+
+
+def _made(connection: Connection, table: Any, zone: str) -> Counter[date]:
+    return _by_day(connection, local_day(table.c.created_at, literal(zone)), table)
 
 
 def _by_day(connection: Connection, day: ColumnElement[Any], table: Any, *where: ColumnElement[bool]) -> Counter[date]:

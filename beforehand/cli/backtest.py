@@ -128,14 +128,18 @@ def _chart(seen: "Backtest") -> "Table":
 
     days = every_day(seen)
     weeks = len(days) > MOST_ROWS
-    rows: dict[str, tuple[int, int]] = {}
+    shown = {"found": "matches", "went": "messages"}
+    shown |= {word: word for word in ("tasks", "webhooks") if getattr(seen, word)}
+    rows: dict[str, list[int]] = {}
     for each in days:
         label = f"{each.day:%G-W%V}" if weeks else f"{each.day:%a %d %b}"
-        had = rows.get(label, (0, 0))
-        rows[label] = (had[0] + each.matches, had[1] + each.messages)
-    table = Table("", "found", "went", "", box=None, padding=(0, 2, 0, 0))
-    table.columns[1].justify = table.columns[2].justify = "right"
+        had = rows.get(label, [0] * len(shown))
+        rows[label] = [before + getattr(each, name) for before, name in zip(had, shown.values(), strict=True)]
+    table = Table("", *shown, "", box=None, padding=(0, 2, 0, 0))
+    for column in table.columns[1:-1]:
+        column.justify = "right"
     most = max(1, *(max(row) for row in rows.values()))
-    for label, (matches, messages) in rows.items():
-        table.add_row(label, f"{matches:,}", f"{messages:,}", Bar(most, 0, messages, width=40, color="green"))
+    for label, counts in rows.items():
+        done = sum(counts[1:])
+        table.add_row(label, *(f"{count:,}" for count in counts), Bar(most, 0, done, width=40, color="green"))
     return table
