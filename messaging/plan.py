@@ -322,7 +322,7 @@ def insert_tasks(connection: Connection, case_: Case, which: ColumnElement[bool]
 
 
 def insert_webhooks(connection: Connection, case_: Case, which: ColumnElement[bool]) -> int:
-    """Write the run's webhooks for the chosen candidates; their facts are told afterwards. Returns how many were new."""
+    """Write the webhooks of the run for the chosen candidates; their facts are told afterwards. Counts the new ones."""
     c, count, terms = candidate.c, 0, case_.terms
     subject = TABLES[SUBJECT_TABLES.get(terms.subject, terms.subject)].alias("subject")
     outside = subject.c.external_id if "external_id" in subject.c else cast(subject.c.id, String)

@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy import Engine
 
 from models.database import reading
-from rules.errors import RuleErrors
 from rules.currencies import refuse_mixed_currencies
+from rules.errors import RuleErrors
 from rules.given import Given, frame
 from rules.reader import Complaints, read
 from tests.rules.build import NOW, matched, rule_of
