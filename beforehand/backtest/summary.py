@@ -8,20 +8,17 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, liter
 
 from beforehand.backtest.report import Backtest, Day
 from beforehand.passes.costing import cost_of
-from beforehand.passes.house import brand_of, templates_of
+from beforehand.passes.house import brand_of
 from beforehand.passes.reports import Sample
+from beforehand.passes.samples import sample_of
 from beforehand.wiring import App
 from messaging.candidates import NOT_TOLD, TABLES, customer, match, message
 from messaging.context import Item, contexts_for
 from messaging.costs import Cost
 from messaging.guards.occasion import SUBJECT_TABLES
-from messaging.quiet import zones_in
-from messaging.rendering import RenderingError
-from messaging.segments import count as count_segments
 from models.terms import Money, Terms, VoucherStep, after
 from models.types import UTCDateTime, local_day
-from models.vocabulary import Channel, MatchState, Reason
-from rules.because import because
+from models.vocabulary import MatchState, Reason
 from rules.loader import Rule
 
 if TYPE_CHECKING:
@@ -119,7 +116,10 @@ def _examples(connection: Connection, app: App, rule: Rule, going: list[ColumnEl
     gift = next((step for step in terms.steps if isinstance(step, VoucherStep)), None)
     items = [_item(terms, row, gift) for row in rows]
     contexts = contexts_for(connection, items, brand=brand_of(app.settings)) if items else []
-    return [_sample(app, rule, row, context) for row, context in zip(rows, contexts, strict=True)]
+    return [
+        sample_of(app, rule, row, context, due_at=row.accepted_at or row.due_at, decided_at=row.created_at)
+        for row, context in zip(rows, contexts, strict=True)
+    ]
 
 
 def _example_rows(terms: Terms, going: list[ColumnElement[bool]]) -> Select[Any]:
@@ -150,29 +150,4 @@ def _item(terms: Terms, row: Row[Any], gift: VoucherStep | None) -> Item:
         worth=shown.worth if shown else None,
         valid_until=after(row.created_at, shown.valid_for) if shown else None,
         survey=said.get("survey"),
-    )
-
-
-def _sample(app: App, rule: Rule, row: Row[Any], context: dict[str, Any]) -> Sample:
-    said: dict[str, Any] = {"language": row.language}
-    home = app.settings.time_zone
-    try:
-        rendered = templates_of(app).render(row.template, Channel(row.channel), row.language, context)
-        said = {"language": rendered.language, "headline": rendered.subject, "text": rendered.text}
-        if row.channel == Channel.SMS:
-            size = count_segments(rendered.text)
-            said |= {"segments": size.segments, "encoding": size.encoding}
-    except RenderingError as wrong:
-        said["problem"] = str(wrong)
-    return Sample(
-        subject=rule.terms.subject,
-        subject_id=row.subject_id,
-        external_id=str(row.external_id),
-        customer=row.customer,
-        channel=row.channel,
-        template=row.template,
-        due_at=row.accepted_at or row.due_at,
-        facts=row.facts,
-        because=tuple(because(rule, row.facts or {}, row.created_at, zones_in(row.zone or home, home)[0].key)),
-        **said,
     )

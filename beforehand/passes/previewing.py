@@ -10,6 +10,7 @@ from beforehand.passes.costing import cost_of
 from beforehand.passes.deciding import count_candidates, decide_on
 from beforehand.passes.house import brand_of, rule_alone, templates_of
 from beforehand.passes.reports import Preview, Sample
+from beforehand.passes.samples import sample_of
 from beforehand.wiring import App
 from messaging import guards
 from messaging.candidates import TABLES, candidate, customer, open_for_decision
@@ -17,14 +18,10 @@ from messaging.context import Item, contexts_for
 from messaging.costs import Cost
 from messaging.guards.occasion import SUBJECT_TABLES
 from messaging.guards.times import count_waiting
-from messaging.quiet import zones_in
-from messaging.rendering import RenderingError
-from messaging.segments import count as count_segments
 from messaging.steps import leading_waits
 from models.database import reading
 from models.terms import Money, Send, after
-from models.vocabulary import Channel, Reason
-from rules.because import because
+from models.vocabulary import Reason
 from rules.errors import Problem
 from rules.loader import Rule
 
@@ -111,7 +108,16 @@ def _samples(connection: Connection, app: App, rule: Rule, case: guards.Case, li
     ).all()
     items = [_item(case, row) for row in rows]
     contexts = contexts_for(connection, items, brand=brand_of(app.settings)) if items else []
-    return [_sample(app, rule, case, row, context) for row, context in zip(rows, contexts, strict=True)]
+    return [
+        sample_of(app, rule, row, context, due_at=_after_waits(case, row.due_at), decided_at=case.now)
+        for row, context in zip(rows, contexts, strict=True)
+    ]
+
+
+def _after_waits(case: guards.Case, due: datetime) -> datetime:
+    for wait in leading_waits(case.terms.steps):
+        due = after(due, wait.lasts) if wait.lasts else due
+    return due
 
 
 def _item(case: guards.Case, row: Row[Any]) -> Item:
@@ -125,31 +131,4 @@ def _item(case: guards.Case, row: Row[Any]) -> Item:
         worth=voucher.worth if voucher else None,
         valid_until=after(case.now, voucher.valid_for) if voucher else None,
         survey=send.survey if send else None,
-    )
-
-
-def _sample(app: App, rule: Rule, case: guards.Case, row: Row[Any], context: dict[str, Any]) -> Sample:
-    due = row.due_at
-    for wait in leading_waits(case.terms.steps):
-        due = after(due, wait.lasts) if wait.lasts else due
-    said: dict[str, Any] = {"language": row.language}
-    try:
-        rendered = templates_of(app).render(row.template, Channel(row.channel), row.language, context)
-        said = {"language": rendered.language, "headline": rendered.subject, "text": rendered.text}
-        if row.channel == Channel.SMS:
-            size = count_segments(rendered.text)
-            said |= {"segments": size.segments, "encoding": size.encoding}
-    except RenderingError as wrong:
-        said["problem"] = str(wrong)
-    return Sample(
-        subject=case.terms.subject,
-        subject_id=row.subject_id,
-        external_id=str(row.external_id),
-        customer=row.customer,
-        channel=row.channel,
-        template=row.template,
-        due_at=due,
-        facts=row.facts,
-        because=tuple(because(rule, row.facts or {}, case.now, zones_in(row.zone, case.policy.zone)[0].key)),
-        **said,
     )
