@@ -127,11 +127,11 @@ def test_a_rollout_draws_the_subject_where_nobody_is_known(house: House) -> None
 
 def test_people_of_a_rules_own_test_are_not_drawn(house: House) -> None:
     house.settings |= {"consent_needed": []}
-    house.customer(bucket=-1)
+    never_held_out = house.customer(bucket=-1)
     house.customer(bucket=-2)
     house.rule(purpose="survey\npercent: 0.01", limits="{once_per: customer, holdout: 99%}")
     assert run_rule(house.app, "hello", NOON).withheld == {Reason.HOLDOUT: 1}
-    assert house.rows(models.Message, "customer_id") == [1]
+    assert house.rows(models.Message, "customer_id") == [never_held_out]
 
 
 def test_at_most_so_many_messages_in_the_window_and_the_rest_later(house: House) -> None:
