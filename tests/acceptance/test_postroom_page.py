@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 from beforehand.web.postroom import Pace, PostRoom
 
@@ -56,7 +56,14 @@ def room() -> Iterator[PostRoom]:
 def page(browser: Browser, room: PostRoom) -> Iterator[Page]:
     page = browser.new_page(viewport={"width": 1280, "height": 840})
     strangers: list[str] = []
-    page.on("request", lambda request: None if _ours(request.url, room) else strangers.append(request.url))
+
+    def seen(request: Request) -> None:
+        # The browser also tells of requests that the page's policy kept it from making.
+        if not _ours(request.url, room) and "csp" not in (request.failure or "").lower():
+            strangers.append(f"{request.url} {request.failure}")
+
+    page.on("requestfinished", seen)
+    page.on("requestfailed", seen)
     yield page
     page.close()
     assert strangers == []

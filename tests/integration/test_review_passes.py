@@ -89,13 +89,13 @@ def test_a_withheld_match_follows_its_rule_to_another_subject(house: House) -> N
     who = house.customer(phone=None, email=None)
     house.add(models.Order, customer_id=house.customer(), placed_at=NOON - DAY)
     house.add(models.Order, customer_id=who, placed_at=NOON - DAY)
-    house.add(models.Ticket, customer_id=who, opened_at=NOON - DAY)
+    ticket = house.add(models.Ticket, customer_id=who, opened_at=NOON - DAY)
     common = {"limits": "{once_per: customer}"}
     house.rule(subject="order", condition="customer.phone: missing", **common)
     assert run_rule(house.app, "hello", NOON).matched == 1
     house.rule(subject="ticket", condition="opened_at: present", **common)
     run_rule(house.app, "hello", NOON + MINUTE)
-    assert house.rows(models.Match, "subject", "subject_id", "customer_id") == [("ticket", 1, who)]
+    assert house.rows(models.Match, "subject", "subject_id", "customer_id") == [("ticket", ticket, who)]
 
 
 def test_a_withheld_match_follows_its_order_to_another_customer(house: House) -> None:
