@@ -27,7 +27,6 @@ from sqlalchemy import (
     true,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from messaging.candidates import TABLES, candidate, customer, match, message, open_for_decision
 from messaging.guards.cap import displace
@@ -36,6 +35,7 @@ from messaging.guards.occasion import SUBJECT_TABLES
 from messaging.guards.times import later
 from messaging.steps import leading_waits
 from messaging.vouchers import CROCKFORD, RandomBytes, code_hash, new_salt, voucher_code
+from models.database import dialect_insert
 from models.terms import Send, Wait, after
 from models.types import Json, UTCDateTime
 from models.vocabulary import MatchState, MessageState, Reason, WebhookState
@@ -86,18 +86,16 @@ def one_decision_at_a_time(connection: Connection) -> None:
 
 def insert_new(connection: Connection, table: Table, values: dict[str, ColumnElement[Any]], rows: Select[Any]) -> int:
     """INSERT .. SELECT .. ON CONFLICT DO NOTHING. ``rows`` gives the FROM and WHERE. Returns how many were new."""
-    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     # SQLite needs a WHERE to tell the ON of a conflict from the ON of a join.
     source = rows.with_only_columns(*values.values(), maintain_column_froms=True).where(true())
-    insertion = make(table).from_select(list(values), source, include_defaults=False)
+    insertion = dialect_insert(connection, table).from_select(list(values), source, include_defaults=False)
     statement = insertion.on_conflict_do_nothing(index_elements=OCCASION_KEYS[table.name])
     return int(connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount)
 
 
 def insert_if_new(connection: Connection, table: Table, row: dict[str, Any]) -> bool:
     """Insert one row; False where its key is there already."""
-    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = make(table).values(row).on_conflict_do_nothing().returning(table.c.id)
+    statement = dialect_insert(connection, table).values(row).on_conflict_do_nothing().returning(table.c.id)
     return connection.execute(statement).first() is not None
 
 
@@ -217,8 +215,7 @@ def _issue_vouchers(connection: Connection, case_: Case, secret: bytes, random: 
     ]
     if not values:
         return 0
-    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    connection.execute(make(voucher).on_conflict_do_nothing(index_elements=["match_id"]), values)
+    connection.execute(dialect_insert(connection, voucher).on_conflict_do_nothing(index_elements=["match_id"]), values)
     return len(values)
 
 

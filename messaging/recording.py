@@ -8,14 +8,13 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, bindparam, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from messaging.channels.base import Outcome
 from messaging.claims import Claim, attempt, evidence, message
 from messaging.outcomes import ACCOUNT_WAIT, retry_at
 from messaging.recheck import EVERY, suppression
 from messaging.taken_back import UNTOLD, take_back
-from models.database import writing
+from models.database import dialect_insert, writing
 from models.housekeeping import Lease
 from models.vocabulary import AttemptState, MessageState, OutcomeClass, Reason
 
@@ -240,11 +239,6 @@ def _rest(connection: Connection, results: Sequence[tuple[Claim, Outcome]], now:
         put = dialect_insert(connection, lease).values(row)
         changed = {"holder": row["holder"], "until": row["until"]}
         connection.execute(put.on_conflict_do_update(index_elements=["duty"], set_=changed))
-
-
-def dialect_insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
-    """An insert that can say ON CONFLICT, in the dialect at hand."""
-    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
 
 
 def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -29,12 +29,12 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.selectable import NamedFromClause
 
 from beforehand.backtest.hands import DayThen, Hand, Instant, is_zone
 from beforehand.backtest.pairs import Pair, Way
 from messaging.candidates import TABLES
+from models.database import dialect_insert
 from models.types import BigKey, UTCDateTime, local_day
 from rules.facts import Subject
 
@@ -177,8 +177,7 @@ def keep(connection: Connection, rows: Select[Any]) -> None:
     """Write (slot, subject) rows that are not there yet; the first slot is looked at by itself."""
     found = rows.subquery()
     source = select(found.c.slot, found.c.subject_id).where(found.c.slot > 0).distinct()
-    make_insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = make_insert(moment).from_select(["slot", "subject_id"], source).on_conflict_do_nothing()
+    statement = dialect_insert(connection, moment).from_select(["slot", "subject_id"], source).on_conflict_do_nothing()
     connection.execute(statement)
 
 

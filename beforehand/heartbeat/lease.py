@@ -4,9 +4,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Engine, delete, or_
-from sqlalchemy.dialects import postgresql, sqlite
 
-from models.database import writing
+from models.database import dialect_insert, writing
 from models.housekeeping import Lease
 
 LEASE: Any = Lease.__table__  # type: ignore[attr-defined]
@@ -14,18 +13,12 @@ LEASE: Any = Lease.__table__  # type: ignore[attr-defined]
 
 def take(engine: Engine, duty: str, holder: str, now: datetime, lasts: timedelta) -> bool:
     """Take or renew ``duty`` for ``holder`` until ``now + lasts``, in one statement. False while another holds it."""
-    dialect: Any = postgresql if engine.dialect.name == "postgresql" else sqlite
     row = {"holder": holder, "until": now + lasts}
-    statement = (
-        dialect.insert(LEASE)
-        .values(duty=duty, **row)
-        .on_conflict_do_update(
-            index_elements=["duty"], set_=row, where=or_(LEASE.c.holder == holder, LEASE.c.until <= now)
-        )
-        .returning(LEASE.c.duty)
-    )
+    free = or_(LEASE.c.holder == holder, LEASE.c.until <= now)
     with writing(engine) as connection:
-        return connection.execute(statement).first() is not None
+        put = dialect_insert(connection, LEASE).values(duty=duty, **row)
+        taken = put.on_conflict_do_update(index_elements=["duty"], set_=row, where=free).returning(LEASE.c.duty)
+        return connection.execute(taken).first() is not None
 
 
 def give_back(engine: Engine, duty: str, holder: str) -> None:

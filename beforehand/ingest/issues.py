@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Connection, Engine, Executable, Select, Table, delete, exists, literal, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from beforehand.ingest.issue_files import Declared, Scope, read_issues
 from models import Change, Exposure, KnownIssue, Match, Order, OrderLine, Product
-from models.database import writing
+from models.database import dialect_insert, writing
 from models.types import UTCDateTime
 
 CHANGE, EXPOSURE, ISSUE, MATCH, ORDER, LINE, PRODUCT = (
@@ -114,7 +113,7 @@ def _find_exposures(connection: Connection, issue: Declared, now: datetime) -> i
         literal(now, UTCDateTime()),
     )
     columns = ["issue_id", "customer_id", "order_id", "order_line_id", "product_id", "found_at"]
-    insert = _insert(connection, EXPOSURE).from_select(columns, lines)
+    insert = dialect_insert(connection, EXPOSURE).from_select(columns, lines)
     insert = insert.on_conflict_do_nothing(index_elements=["issue_id", "order_line_id"])
     return _count(connection, insert)
 
@@ -128,10 +127,6 @@ def _drop_exposures(connection: Connection, issue: Declared) -> int:
     return _count(connection, gone)
 
 
-def _insert(connection: Connection, table: Table) -> Any:
-    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
-
-
 def _count(connection: Connection, statement: Executable) -> int:
     # without the option SQLAlchemy lets the driver's count of an INSERT .. SELECT go
     return connection.execution_options(preserve_rowcount=True).execute(statement).rowcount
@@ -139,7 +134,7 @@ def _count(connection: Connection, statement: Executable) -> int:
 
 def _touch(connection: Connection, events: list[str], now: datetime) -> None:
     for event in events:
-        insert = _insert(connection, CHANGE).values(event=event, changed_at=now)
+        insert = dialect_insert(connection, CHANGE).values(event=event, changed_at=now)
         connection.execute(
             insert.on_conflict_do_update(index_elements=["event"], set_={"changed_at": insert.excluded.changed_at})
         )

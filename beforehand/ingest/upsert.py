@@ -11,7 +11,6 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Connection,
-    Insert,
     Integer,
     MetaData,
     Select,
@@ -27,11 +26,11 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import ColumnElement
 
 from beforehand.ingest.targets import SUBJECTS, TARGETS, Target
 from models import Change
+from models.database import dialect_insert
 from models.types import Json, UTCDateTime
 
 NULL = "\\N"
@@ -195,8 +194,8 @@ def _write(
     for name in (*names, *shape.once):
         sent[name] = _merged(connection, None, stage.c[name]) if _is_json(table, name) else stage.c[name]
     source = rows.with_only_columns(*sent.values()).order_by(stage.c.n)
-    statement = _insert(connection, table).from_select(list(sent), source)
-    new = {name: statement.excluded[name] for name in names}
+    statement = dialect_insert(connection, table).from_select(list(sent), source)
+    new: dict[str, ColumnElement[Any]] = {name: statement.excluded[name] for name in names}
     for name in filter(lambda name: _is_json(table, name), names):
         new[name] = _merged(connection, table.c[name], statement.excluded[name])
     differs = or_(false(), *(table.c[name].is_distinct_from(value) for name, value in new.items()))
@@ -214,7 +213,7 @@ def _append(connection: Connection, shape: Shape, rows: Select[Any], now: dateti
     sent = {name: stage.c[name] for name in names}
     recorded = literal(now, UTCDateTime())
     source = rows.with_only_columns(*sent.values(), recorded).order_by(stage.c.n)
-    statement = _insert(connection, shape.target.table).from_select([*sent, "recorded_at"], source)
+    statement = dialect_insert(connection, shape.target.table).from_select([*sent, "recorded_at"], source)
     outcome.new = _affected(connection, statement.on_conflict_do_nothing())
 
 
@@ -238,11 +237,6 @@ def _merged(connection: Connection, old: ColumnElement[Any] | None, new: ColumnE
     return func.jsonb_strip_nulls(func.coalesce(old, cast(literal({}, Json), Json)).op("||")(new))
 
 
-def _insert(connection: Connection, table: Table) -> Any:
-    made: Insert = sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
-    return made
-
-
 def events(target: Target) -> tuple[str, ...]:
     """The words of the rule language that a change of a table sets off."""
     also = {
@@ -263,7 +257,7 @@ def touch(connection: Connection, names: tuple[str, ...], now: datetime) -> None
     there = select(table.c.event, table.c.changed_at).where(table.c.event.in_(news)).order_by(table.c.event)
     before = dict(connection.execute(there.with_for_update()).tuples().all())
     rows = [{"e": name, "at": max(now, before[name] + A_MOMENT) if name in before else now} for name in news]
-    statement = _insert(connection, table).values(event=bindparam("e"), changed_at=bindparam("at"))
+    statement = dialect_insert(connection, table).values(event=bindparam("e"), changed_at=bindparam("at"))
     moved = {"changed_at": statement.excluded.changed_at}
     connection.execute(statement.on_conflict_do_update(index_elements=["event"], set_=moved), rows)
 

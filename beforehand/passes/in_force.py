@@ -5,11 +5,10 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from beforehand.wiring import App
 from messaging.plan import keep_version
-from models.database import writing
+from models.database import dialect_insert, writing
 from models.delivery import RulePass
 from models.housekeeping import Notice, RuleInForce
 from models.vocabulary import RuleStatus
@@ -75,8 +74,7 @@ def last_live_pass(connection: Connection, rule_id: str) -> Any:
 
 
 def _write(connection: Connection, rule_id: str, **values: Any) -> None:
-    make: Any = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    put = make(IN_FORCE).values(rule_id=rule_id, **values)
+    put = dialect_insert(connection, IN_FORCE).values(rule_id=rule_id, **values)
     connection.execute(put.on_conflict_do_update(index_elements=["rule_id"], set_=values))
 
 
@@ -85,6 +83,5 @@ def notice(connection: Connection, topic: str, said: str, now: datetime) -> None
     if not said:
         connection.execute(delete(NOTICE).where(NOTICE.c.topic == topic))
         return
-    make: Any = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    put = make(NOTICE).values(topic=topic, said=said, since=now)
+    put = dialect_insert(connection, NOTICE).values(topic=topic, said=said, since=now)
     connection.execute(put.on_conflict_do_update(index_elements=["topic"], set_={"said": said, "since": now}))

@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, false, func, or_, select, true, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from messaging.candidates import TABLES
 from messaging.recording import PAUSE
 from messaging.webhooks.wire import Answer
+from models.database import dialect_insert
 from models.vocabulary import WebhookState
 
 webhook = TABLES["webhook"]
@@ -121,9 +121,8 @@ def _after(tries: int, answer: Answer, now: datetime) -> dict[str, Any]:
 
 def rest(connection: Connection, endpoint: str, until: datetime) -> None:
     """Let an endpoint rest that has asked for it by Retry-After."""
-    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     row = {"duty": f"{PAUSE}webhook:{endpoint}", "holder": "retry_after", "until": until}
-    resting = make(lease).values(row)
+    resting = dialect_insert(connection, lease).values(row)
     later = func.max if connection.dialect.name == "sqlite" else func.greatest
     until_then = {"until": later(lease.c.until, resting.excluded.until)}
     connection.execute(resting.on_conflict_do_update(index_elements=["duty"], set_=until_then))
