@@ -3,9 +3,22 @@
 from models.base import Base
 from models.commerce import Order, OrderLine, Payment, Product, Subscription, Voucher
 from models.contact import Call, Event, Survey, Ticket
-from models.customer import Consent, Customer, Suppression
-from models.delivery import Attempt, Evidence, Match, Message, Receipt, RulePass, RuleVersion, Task
-from models.housekeeping import Change, Lease, Notice, RuleInForce, Switch
+from models.customer import Consent, Customer, Preference, Suppression
+from models.delivery import (
+    Attempt,
+    Callback,
+    Evidence,
+    Mark,
+    Match,
+    Message,
+    PastSend,
+    Receipt,
+    Reply,
+    RulePass,
+    RuleVersion,
+    Task,
+)
+from models.housekeeping import Change, Guesses, Lease, Notice, Pace, RuleInForce, ShareHistory, Switch
 from models.issue import Exposure, KnownIssue
 from models.webhook import Webhook
 
@@ -13,25 +26,33 @@ __all__ = [
     "Attempt",
     "Base",
     "Call",
+    "Callback",
     "Change",
     "Consent",
     "Customer",
     "Event",
     "Evidence",
     "Exposure",
+    "Guesses",
     "KnownIssue",
     "Lease",
+    "Mark",
     "Match",
     "Message",
     "Notice",
     "Order",
     "OrderLine",
+    "Pace",
+    "PastSend",
     "Payment",
+    "Preference",
     "Product",
     "Receipt",
+    "Reply",
     "RuleInForce",
     "RulePass",
     "RuleVersion",
+    "ShareHistory",
     "Subscription",
     "Suppression",
     "Survey",

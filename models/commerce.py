@@ -130,8 +130,9 @@ class Payment(Fact, table=True):
 class Voucher(Fact, table=True):
     """A voucher that we promised.
 
-    The code is never stored: ``salt`` and the secret key derive it, ``code_hash`` finds it. ``voided_at``: no message
-    that would have shown it reached the customer, so it was taken back.
+    The code is never stored: ``salt`` and the secret key derive it, ``code_hash`` finds it. It is reserved when it is
+    planned; ``confirmed_at`` is when a message that shows it was accepted. ``voided_at``: no message that would have
+    shown it reached the customer, so it was taken back. ``redeemed_by`` is the till that took it.
     """
 
     __tablename__ = "voucher"
@@ -147,5 +148,7 @@ class Voucher(Fact, table=True):
     worth: int = Field(sa_type=BigKey)
     issued_at: datetime | None = moment()
     valid_until: datetime | None = moment()
+    confirmed_at: datetime | None = moment()
     redeemed_at: datetime | None = moment()
+    redeemed_by: str | None = Field(default=None, max_length=100)
     voided_at: datetime | None = moment()

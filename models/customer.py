@@ -20,14 +20,21 @@ class Customer(Fact, table=True):
     """A person we may reach.
 
     ``phone`` is E.164, ``language`` BCP 47, ``time_zone`` an IANA name, ``country`` ISO 3166 alpha-2.
-    ``bucket`` (0 to 9999) is a keyed hash of ``external_id``: sticky holdouts without storing a list. The two below 0
-    are for a rule's own tests, whose people are not drawn.
+    ``household_id`` is the id of the first of those who share a phone number or an e-mail address with this one, empty
+    for whoever shares none. ``bucket`` (0 to 9999) is a keyed hash of ``external_id``: sticky holdouts without storing
+    a list. The two below 0 are for a rule's own tests, whose people are not drawn.
     """
 
     __tablename__ = "customer"
     __table_args__ = (
         Index("ix_customer_phone", "phone", postgresql_where=text("phone IS NOT NULL")),
         Index("ix_customer_email", "email", postgresql_where=text("email IS NOT NULL")),
+        Index(
+            "ix_customer_household",
+            "household_id",
+            sqlite_where=text("household_id IS NOT NULL"),
+            postgresql_where=text("household_id IS NOT NULL"),
+        ),
     )
 
     id: int | None = key()
@@ -44,6 +51,24 @@ class Customer(Fact, table=True):
     created_at: datetime | None = moment()
     attributes: dict[str, Any] | None = Field(default=None, sa_type=Json)
     bucket: int = 0
+    household_id: int | None = Field(default=None, sa_type=BigKey)
+
+
+class Preference(Base, table=True):
+    """What a customer chose for themselves; it comes before what a source says, and a new load does not undo it.
+
+    ``language`` is BCP 47, ``channel`` the preferred one; ``quiet_from`` and ``quiet_until`` are wall-clock times
+    (``21:30``) in the customer's own zone, both or neither.
+    """
+
+    __tablename__ = "preference"
+
+    customer_id: int = Field(primary_key=True, foreign_key="customer.id", sa_type=BigKey)
+    language: str | None = Field(default=None, max_length=35)
+    channel: str | None = Field(default=None, max_length=10)
+    quiet_from: str | None = Field(default=None, max_length=5)
+    quiet_until: str | None = Field(default=None, max_length=5)
+    updated_at: datetime = required_moment()
 
 
 class Consent(Base, table=True):

@@ -89,7 +89,8 @@ class Message(Base, table=True):
     Unique per (rule, occasion, step, customer): planned once, whatever plans it. ``step`` is the step's place in
     ``then`` (``0``, ``1``) with ``.else`` for the other branch. ``reference`` is the short word by which the provider's
     listing shows it. ``due_at`` is the first moment it may go, ``expires_at`` the last. ``tries`` counts the attempts
-    that were armed; ``asked_at`` is when its provider was last asked what became of it.
+    that were armed; ``asked_at`` is when its provider was last asked what became of it; ``resends`` is how often it was
+    sent again after the provider had taken it and then could not deliver it.
     """
 
     __tablename__ = "message"
@@ -141,6 +142,7 @@ class Message(Base, table=True):
     asked_at: datetime | None = moment()
     ended_at: datetime | None = moment()
     tries: int = 0
+    resends: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     reference: str = Field(max_length=16, unique=True)
 
 
@@ -212,6 +214,97 @@ class Receipt(Base, table=True):
     code: str = Field(default="", max_length=40)
     happened_at: datetime | None = moment()
     seen_at: datetime = required_moment()
+
+
+class Callback(Base, table=True):
+    """What a provider told us by itself. Kept also where nobody knows its id yet: it may come before our own answer.
+
+    ``digest`` is a hash over what the provider signed, so that saying a thing again has no effect. ``provider_id`` is
+    the provider's id, ``attempt_id`` what our own signed address in it said. ``matched_at``: it has been applied.
+    ``content`` holds no addresses and no texts.
+    """
+
+    __tablename__ = "callback"
+    __table_args__ = (
+        Index("ix_callback_provider_id", "provider_id"),
+        Index(
+            "ix_callback_unmatched",
+            "id",
+            sqlite_where=text("matched_at IS NULL"),
+            postgresql_where=text("matched_at IS NULL"),
+        ),
+    )
+
+    id: int | None = key()
+    provider: str = Field(max_length=20)
+    kind: str = Field(max_length=20)
+    provider_id: str | None = Field(default=None, max_length=200)
+    attempt_id: int | None = Field(default=None, sa_type=BigKey)
+    state: str | None = Field(default=None, max_length=12)
+    code: str = Field(default="", max_length=40)
+    digest: str = Field(max_length=64, unique=True)
+    content: dict[str, Any] | None = Field(default=None, sa_type=Json)
+    happened_at: datetime | None = moment()
+    received_at: datetime = required_moment()
+    matched_at: datetime | None = moment()
+
+
+class Reply(Base, table=True):
+    """What a customer said to us: an SMS, a key pressed in a call, an e-mail.
+
+    ``said`` is what it asks for (``stop``, ``maybe_stop``, ``start``, ``help``, ``connect``, ``later``, ``never``,
+    ``other``); ``maybe_stop`` holds what waits for this address until somebody has read it (``handled_at``).
+    ``provider_id`` is unique, so that a message told twice is one reply. ``message_id`` is what it answers.
+    """
+
+    __tablename__ = "reply"
+    __table_args__ = (
+        Index("ix_reply_customer", "customer_id"),
+        Index(
+            "ix_reply_open",
+            "address_hash",
+            sqlite_where=text("handled_at IS NULL AND said = 'maybe_stop'"),
+            postgresql_where=text("handled_at IS NULL AND said = 'maybe_stop'"),
+        ),
+    )
+
+    id: int | None = key()
+    channel: str = Field(max_length=10)
+    provider_id: str | None = Field(default=None, max_length=200, unique=True)
+    address_hash: str = Field(max_length=64)
+    customer_id: int | None = Field(default=None, foreign_key="customer.id", sa_type=BigKey)
+    message_id: int | None = Field(default=None, foreign_key="message.id", sa_type=BigKey)
+    text: str | None = None
+    said: str = Field(max_length=12)
+    received_at: datetime = required_moment()
+    handled_at: datetime | None = moment()
+    handled_by: str | None = Field(default=None, max_length=100)
+
+
+class Mark(Base, table=True):
+    """How far a journal of armed attempts has come by this database: behind the file means that rows were lost."""
+
+    __tablename__ = "mark"
+
+    journal: str = Field(primary_key=True, max_length=36)
+    number: int = Field(sa_type=BigKey)
+    written_at: datetime = required_moment()
+
+
+class PastSend(Base, table=True):
+    """A send that the journal knows and a restored database had forgotten.
+
+    ``key`` is a keyed hash of rule, occasion and step, so that the message is known again should it be planned anew.
+    """
+
+    __tablename__ = "past_send"
+
+    key: str = Field(primary_key=True, max_length=64)
+    channel: str = Field(max_length=10)
+    state: str = Field(max_length=12)
+    provider_id: str | None = Field(default=None, max_length=200)
+    sent_at: datetime = required_moment()
+    found_at: datetime = required_moment()
 
 
 class Task(Base, table=True):

@@ -2,9 +2,10 @@
 
 from datetime import datetime
 
+from sqlalchemy import UniqueConstraint
 from sqlmodel import Field
 
-from models.base import Base, moment, required_moment
+from models.base import Base, key, moment, required_moment
 
 
 class Change(Base, table=True):
@@ -63,3 +64,35 @@ class Switch(Base, table=True):
     scope: str = Field(primary_key=True, max_length=120)
     stopped_at: datetime | None = moment()
     by: str | None = Field(default=None, max_length=100)
+
+
+class Pace(Base, table=True):
+    """When a sender may send its next message or segment, so that all processes together keep its rate."""
+
+    __tablename__ = "pace"
+
+    sender: str = Field(primary_key=True, max_length=60)
+    free_at: datetime = required_moment()
+
+
+class ShareHistory(Base, table=True):
+    """Which share of the customers was kept out (``percent``) from a moment on; ``rule_id`` empty: of everything."""
+
+    __tablename__ = "share_history"
+    __table_args__ = (UniqueConstraint("rule_id", "what", "since"),)
+
+    id: int | None = key()
+    rule_id: str = Field(default="", max_length=100)
+    what: str = Field(default="holdout", max_length=10)
+    percent: float
+    since: datetime = required_moment()
+
+
+class Guesses(Base, table=True):
+    """How many wrong voucher codes somebody has tried since a moment; too many, and they wait."""
+
+    __tablename__ = "guesses"
+
+    who: str = Field(primary_key=True, max_length=100)
+    wrong: int = 0
+    since: datetime = required_moment()
