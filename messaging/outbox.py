@@ -24,21 +24,20 @@ from sqlalchemy import (
     literal,
     or_,
     select,
-    true,
     update,
 )
 
 from messaging.claims import CLAIMABLE, Claim, Claimed, attempt, evidence, message
 from messaging.policy import Policy
-from messaging.recheck import EVERY, is_barred, newest_consent, recheck, suppressed
+from messaging.recheck import is_barred, newest_consent, recheck, suppressed
 from messaging.recording import PAUSE, record, record_all
+from messaging.switches import stopped
 from messaging.taken_back import take_back
 from models.database import reading, writing
-from models.housekeeping import Lease, Switch
+from models.housekeeping import Lease
 from models.types import UTCDateTime
 from models.vocabulary import AttemptState, Channel, ConsentVerdict, MessageState, Purpose, Reason
 
-switch = Switch.__table__  # type: ignore[attr-defined]
 lease_row = Lease.__table__  # type: ignore[attr-defined]
 
 Stops = Callable[[Connection, datetime, Sequence[int]], Mapping[Reason, int]]
@@ -61,9 +60,9 @@ def claim(
     Must run in a write transaction. Looks again at the kill switch, the rule (``stops``), the owner, suppression,
     guest list, consent, send-by and quiet hours. What may not go gets its named reason in the same transaction.
     """
-    stopped = stopped_messages(connection)
-    withheld = _mark_stopped(connection, now, stopped, channels)
-    ids = _due(connection, now, limit, stopped, _awake(connection, now, channels))
+    stops_now = stopped(connection, message.c.rule_id, "channel", message.c.channel)
+    withheld = _mark_stopped(connection, now, stops_now, channels)
+    ids = _due(connection, now, limit, stops_now, _awake(connection, now, channels))
     if not ids:
         return Claimed(withheld=withheld)
     withheld |= stops(connection, now, ids) if stops else {}
@@ -74,29 +73,19 @@ def claim(
     return Claimed(claims, withheld, len(ids))
 
 
-def stopped_messages(connection: Connection) -> ColumnElement[bool]:
-    """A condition on ``message``: a kill switch (all, its rule, its channel) is set."""
-    scopes = connection.execute(select(switch.c.scope).where(switch.c.stopped_at.is_not(None))).scalars().all()
-    if EVERY in scopes:
-        return true()
-    rules = [scope.removeprefix("rule:") for scope in scopes if scope.startswith("rule:")]
-    channels = [scope.removeprefix("channel:") for scope in scopes if scope.startswith("channel:")]
-    return or_(false(), message.c.rule_id.in_(rules), message.c.channel.in_(channels)) if scopes else false()
-
-
 def _is_due(now: datetime, channels: Collection[str]) -> ColumnElement[bool]:
     m = message.c
     return and_(m.state.in_(CLAIMABLE), m.due_at <= now, m.channel.in_(list(channels)))
 
 
 def _mark_stopped(
-    connection: Connection, now: datetime, stopped: ColumnElement[bool], channels: Collection[str]
+    connection: Connection, now: datetime, stops_now: ColumnElement[bool], channels: Collection[str]
 ) -> dict[Reason, int]:
     """Say on due messages why they stay: they keep their place in the queue until the switch is taken back."""
-    if stopped.compare(false()):
+    if stops_now.compare(false()):
         return {}
     unsaid = or_(message.c.reason.is_(None), message.c.reason != Reason.KILL_SWITCH)
-    due = select(message.c.id).where(_is_due(now, channels), stopped, unsaid).with_for_update(skip_locked=True)
+    due = select(message.c.id).where(_is_due(now, channels), stops_now, unsaid).with_for_update(skip_locked=True)
     marked = update(message).where(message.c.id.in_(due)).values(reason=Reason.KILL_SWITCH)
     count = connection.execute(marked).rowcount
     return {Reason.KILL_SWITCH: count} if count else {}
@@ -110,12 +99,12 @@ def _awake(connection: Connection, now: datetime, channels: Collection[Channel])
 
 
 def _due(
-    connection: Connection, now: datetime, limit: int, stopped: ColumnElement[bool], channels: Collection[str]
+    connection: Connection, now: datetime, limit: int, stops_now: ColumnElement[bool], channels: Collection[str]
 ) -> list[int]:
     m = message.c
     due = (
         select(m.id)
-        .where(_is_due(now, channels), ~stopped)
+        .where(_is_due(now, channels), ~stops_now)
         .order_by(m.priority.desc(), m.due_at, m.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -201,7 +190,7 @@ def arm(
             func.coalesce(newest_consent(), "") != ConsentVerdict.WITHDRAWN,
             message.c.state == MessageState.CLAIMED,
             or_(message.c.expires_at.is_(None), message.c.expires_at > now),
-            ~stopped_messages(connection),
+            ~stopped(connection, message.c.rule_id, "channel", message.c.channel),
         )
         change = (
             update(attempt)
@@ -321,5 +310,4 @@ __all__ = [
     "reap",
     "record",
     "record_all",
-    "stopped_messages",
 ]

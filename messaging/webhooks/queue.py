@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, false, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
 
 from messaging.candidates import TABLES
 from messaging.recording import PAUSE
+from messaging.switches import stopped
 from messaging.webhooks.wire import Answer
 from models.database import dialect_insert
 from models.vocabulary import WebhookState
 
 webhook = TABLES["webhook"]
-switch = TABLES["switch"]
 lease = TABLES["lease"]
 
 WAITS = tuple(timedelta(seconds=n) for n in (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400))
@@ -51,22 +51,13 @@ def _is_due(now: datetime) -> ColumnElement[bool]:
     return or_(waits, and_(w.state == WebhookState.CALLING, w.lease_until <= now))
 
 
-def _stopped(connection: Connection) -> ColumnElement[bool]:
-    """A condition on ``webhook``: a kill switch (all, its rule, its endpoint) is set."""
-    scopes = set(connection.execute(select(switch.c.scope).where(switch.c.stopped_at.is_not(None))).scalars())
-    if "all" in scopes:
-        return true()
-    rules = [scope.removeprefix("rule:") for scope in scopes if scope.startswith("rule:")]
-    names = [scope.removeprefix("webhook:") for scope in scopes if scope.startswith("webhook:")]
-    return or_(false(), webhook.c.rule_id.in_(rules), webhook.c.endpoint.in_(names))
-
-
 def claim(connection: Connection, endpoint: str, now: datetime, *, limit: int, lease_seconds: float) -> list[Called]:
     """Take up to ``limit`` due webhooks of one endpoint, the oldest first. Must run in a write transaction."""
     w, token = webhook.c, uuid.uuid4().hex
+    stops_now = stopped(connection, w.rule_id, "webhook", w.endpoint)
     due = (
         select(w.id)
-        .where(w.endpoint == endpoint, _is_due(now), ~_stopped(connection))
+        .where(w.endpoint == endpoint, _is_due(now), ~stops_now)
         .order_by(w.due_at, w.id)
         .limit(limit)
         .with_for_update(skip_locked=True)

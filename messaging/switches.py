@@ -1,0 +1,26 @@
+"""The kill switches: what has been stopped, all of it or by rule, channel or endpoint."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, false, or_, select, true
+
+from messaging.recheck import EVERY
+from models.housekeeping import Switch
+
+switch = Switch.__table__  # type: ignore[attr-defined]
+
+
+def stopped(
+    connection: Connection, rule_id: ColumnElement[Any], kind: str, name: ColumnElement[Any]
+) -> ColumnElement[bool]:
+    """A condition on the table of these columns: a kill switch (all, its rule, its ``kind``) is set.
+
+    ``kind`` is the word before the name in a switch's scope, such as ``channel``. No switch set: SQL's ``false``.
+    """
+    scopes = connection.execute(select(switch.c.scope).where(switch.c.stopped_at.is_not(None))).scalars().all()
+    if EVERY in scopes:
+        return true()
+    rules, names = (
+        [scope.removeprefix(f"{word}:") for scope in scopes if scope.startswith(f"{word}:")] for word in ("rule", kind)
+    )
+    return or_(false(), rule_id.in_(rules), name.in_(names)) if scopes else false()
