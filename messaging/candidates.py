@@ -31,6 +31,7 @@ from sqlalchemy import (
 
 from messaging.quiet import LONGEST_PREFIX, zones_of_phone
 from models import Base, Customer, Match, Message
+from models.temporary import temporary, temporary_schema
 from models.types import BigKey, Json, UTCDateTime
 from models.vocabulary import MessageState
 
@@ -60,12 +61,9 @@ NOT_TOLD = (
 """States of a message that never reached the customer."""
 
 
-def _temporary(name: str, *columns: Any) -> Table:
-    return Table(name, TEMP, *columns, prefixes=["TEMPORARY"], postgresql_on_commit="DROP")
-
-
-candidate = _temporary(
+candidate = temporary(
     "candidate",
+    TEMP,
     Column("id", BigKey, primary_key=True),
     Column("subject_id", BigKey, nullable=False),
     Column("customer_id", BigKey),
@@ -90,8 +88,9 @@ candidate = _temporary(
     Index("ix_temp_candidate_occasion", "occasion"),
 )
 
-choice = _temporary(
+choice = temporary(
     "choice",
+    TEMP,
     Column("id", BigKey, primary_key=True),
     Column("candidate_id", BigKey, nullable=False),
     Column("place", Integer, nullable=False),
@@ -104,12 +103,12 @@ choice = _temporary(
     Index("ix_temp_choice_candidate", "candidate_id", "place"),
 )
 
-prefix_zone = _temporary("prefix_zone", Column("prefix", String(20), primary_key=True), Column("zone", Text))
-local_time = _temporary(
-    "local_time", Column("zone", Text, primary_key=True), Column("today", Date), Column("free_at", UTCDateTime)
+prefix_zone = temporary("prefix_zone", TEMP, Column("prefix", String(20), primary_key=True), Column("zone", Text))
+local_time = temporary(
+    "local_time", TEMP, Column("zone", Text, primary_key=True), Column("today", Date), Column("free_at", UTCDateTime)
 )
-barred = _temporary("barred", Column("channel", String(10)), Column("address", String(320)))
-guest = _temporary("guest", Column("address", String(320), primary_key=True))
+barred = temporary("barred", TEMP, Column("channel", String(10)), Column("address", String(320)))
+guest = temporary("guest", TEMP, Column("address", String(320), primary_key=True))
 
 
 def fresh(connection: Connection) -> None:
@@ -118,7 +117,7 @@ def fresh(connection: Connection) -> None:
         # Many middling statements: compiling each costs more than it saves, and hashes should stay in memory.
         connection.execute(text("SET LOCAL jit = off"))
         connection.execute(text("SET LOCAL work_mem = '64MB'"))
-    schema = "temp" if connection.dialect.name == "sqlite" else "pg_temp"
+    schema = temporary_schema(connection)
     there = _there(connection)
     for table in TEMP.sorted_tables:
         if table.name in there:

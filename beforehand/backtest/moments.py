@@ -35,19 +35,17 @@ from beforehand.backtest.hands import DayThen, Hand, Instant, is_zone
 from beforehand.backtest.pairs import Pair, Way
 from messaging.candidates import TABLES
 from models.database import dialect_insert
+from models.temporary import make_anew, temporary
 from models.types import BigKey, UTCDateTime, local_day
 from rules.facts import Subject
 
 _TEMP = MetaData()
 
 
-def _temporary(name: str, *columns: Any) -> Table:
-    return Table(name, _TEMP, *columns, prefixes=["TEMPORARY"], postgresql_on_commit="DROP")
-
-
 def _clock(name: str, kind: Any) -> Table:
-    return _temporary(
+    return temporary(
         name,
+        _TEMP,
         Column("hand", Integer, nullable=False),
         Column("zone", Text, nullable=False),
         Column("slot", Integer, nullable=False),
@@ -58,8 +56,9 @@ def _clock(name: str, kind: Any) -> Table:
     )
 
 
-moment = _temporary(
+moment = temporary(
     "moment",
+    _TEMP,
     Column("slot", Integer, primary_key=True, autoincrement=False),
     Column("subject_id", BigKey, primary_key=True, autoincrement=False),
 )
@@ -91,10 +90,7 @@ class Ground:
 def make(ground: Ground, pairs: Iterable[Pair]) -> dict[Hand, Reading]:
     """Fill ``moment`` for these pairs; gives what each hand reads."""
     connection = ground.connection
-    schema = "temp" if connection.dialect.name == "sqlite" else "pg_temp"
-    for table in _TEMP.sorted_tables:
-        connection.execute(text(f"DROP TABLE IF EXISTS {schema}.{table.name}"))
-        table.create(connection, checkfirst=False)
+    make_anew(connection, _TEMP.sorted_tables)
     if not ground.slots:
         return {}
     wanted = sorted(pairs, key=repr)

@@ -36,6 +36,7 @@ from beforehand.passes.in_force import last_live_pass
 from messaging.candidates import TABLES
 from messaging.guards.cap import NOT_COUNTED
 from models.database import reading
+from models.temporary import make_anew, temporary, temporary_schema
 from models.types import UTCDateTime
 from models.vocabulary import MatchState, MessageState, RuleStatus
 from rules.loader import Rule
@@ -58,9 +59,7 @@ def _stand_in(table: Table) -> Table:
     indexed = [tuple(c.name for c in index.columns) for index in table.indexes if not index.unique]
     wanted = dict.fromkeys([*indexed, *_INDEXES.get(table.name, [])])
     indexes = [Index(f"ix_stand_in_{table.name}_{number}", *names) for number, names in enumerate(wanted)]
-    kind: dict[str, Any] = {"prefixes": ["TEMPORARY"], "postgresql_on_commit": "DROP"}
-    kind["sqlite_autoincrement"] = "id" in table.c
-    return Table(table.name, _TEMP, *columns, *keys, *indexes, **kind)
+    return temporary(table.name, _TEMP, *columns, *keys, *indexes, sqlite_autoincrement="id" in table.c)
 
 
 def _unique(table: Table) -> list[Any]:
@@ -115,9 +114,8 @@ def prepare(connection: Connection, rule: Rule, start: datetime) -> dict[str, in
     of a real row by table: the replay's own are above it.
     """
     highest = {}
+    make_anew(connection, _TEMP.sorted_tables)
     for table in _TEMP.sorted_tables:
-        connection.execute(text(f"DROP TABLE IF EXISTS {_schema(connection)}.{table.name}"))
-        table.create(connection, checkfirst=False)
         if "id" in table.c:
             highest[table.name] = _number_on(connection, table)
     rule_id = rule.id
@@ -149,11 +147,7 @@ def settle_statistics(connection: Connection) -> None:
     """Let PostgreSQL count the stand-ins' rows."""
     if connection.dialect.name == "postgresql":
         for table in STAND_INS.values():
-            connection.execute(text(f"ANALYZE {_schema(connection)}.{table.name}"))
-
-
-def _schema(connection: Connection) -> str:
-    return "temp" if connection.dialect.name == "sqlite" else "pg_temp"
+            connection.execute(text(f"ANALYZE {temporary_schema(connection)}.{table.name}"))
 
 
 def _number_on(connection: Connection, table: Table) -> int:

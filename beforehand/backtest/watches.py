@@ -33,6 +33,7 @@ from beforehand.backtest.moments import Chain, Ground, Reading, moment
 from beforehand.backtest.pairs import Pair, Way, pairs_of
 from messaging import guards
 from messaging.candidates import TABLES, match
+from models.temporary import make_anew, temporary
 from models.types import BigKey, Json
 from models.vocabulary import MatchState, Reason
 from rules.evaluate import matching
@@ -43,26 +44,23 @@ OWN = ("message", "voucher", "survey")
 """Subjects whose rows a replay itself writes."""
 
 
-def _temporary(name: str, *columns: Any) -> Table:
-    return Table(name, _TEMP, *columns, prefixes=["TEMPORARY"], postgresql_on_commit="DROP")
-
-
 def _subjects(name: str) -> Table:
     key = Column("subject_id", BigKey, primary_key=True, autoincrement=False)
-    return _temporary(name, key, Column("customer_id", BigKey, index=True), Column("facts", Json))
+    return temporary(name, _TEMP, key, Column("customer_id", BigKey, index=True), Column("facts", Json))
 
 
 SUBJECT = ["subject_id", "customer_id", "facts"]
 
 standing = _subjects("standing")
 looked = _subjects("looked")
-noted = _temporary(
+noted = temporary(
     "noted",
+    _TEMP,
     Column("subject", String(20), primary_key=True),
     Column("id", BigKey, primary_key=True, autoincrement=False),
     Column("mark", String(60), nullable=False),
 )
-news = _temporary("news", Column("id", BigKey, primary_key=True, autoincrement=False))
+news = temporary("news", _TEMP, Column("id", BigKey, primary_key=True, autoincrement=False))
 
 RESTLESS = tuple(
     reason for reason in Reason if reason.value in ("cap", "complaint_open", "budget", "at_most", "too_late", "shadow")
@@ -117,10 +115,7 @@ class Standing:
     def begin(self) -> None:
         """Work out the slots at which anybody's verdict can change. Raises NotImplementedError where that cannot be."""
         self.pairs = pairs_of(self.rule)
-        schema = "temp" if self.connection.dialect.name == "sqlite" else "pg_temp"
-        for table in _TEMP.sorted_tables:
-            self.connection.execute(text(f"DROP TABLE IF EXISTS {schema}.{table.name}"))
-            table.create(self.connection, checkfirst=False)
+        make_anew(self.connection, _TEMP.sorted_tables)
         self.wound = moments.make(self.ground, self.pairs)
         self._count()
         self._note()

@@ -15,7 +15,6 @@ from sqlalchemy import (
     MetaData,
     Select,
     String,
-    Table,
     func,
     insert,
     literal,
@@ -28,6 +27,7 @@ from beforehand.wiring import App
 from messaging import guards
 from messaging.candidates import TABLES, candidate, customer, open_for_decision, settle_statistics
 from messaging.guards.occasion import SUBJECT_TABLES
+from models.temporary import temporary
 from models.types import BigKey
 from rules.loader import Rule
 
@@ -36,7 +36,7 @@ OLD, NEW = "old", "new"
 FIRST = 5
 """So many ids of those who are added or drop out are shown."""
 
-reach = Table(
+reach = temporary(
     "plan_reach",
     MetaData(),
     Column("side", String(3), nullable=False),
@@ -45,8 +45,6 @@ reach = Table(
     Column("customer_id", BigKey),
     Column("going", Boolean, nullable=False),
     Index("ix_temp_plan_reach", "rule_id", "side", "subject_id"),
-    prefixes=["TEMPORARY"],
-    postgresql_on_commit="DROP",
 )
 
 
