@@ -14,6 +14,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Date,
+    FromClause,
     Index,
     Integer,
     MetaData,
@@ -59,6 +60,17 @@ NOT_TOLD = (
     MessageState.UNDELIVERED,
 )
 """States of a message that never reached the customer."""
+
+
+def table_of(subject: str) -> Table:
+    """The table of a subject; ``order`` is a word of SQL, so its table has another name."""
+    return TABLES["orders" if subject == "order" else subject]
+
+
+def outside_key(table: FromClause) -> ColumnElement[Any]:
+    """The id by which the sources know a row of a subject's table (or an alias of it); our own where there is none."""
+    found: ColumnElement[Any] = table.c.external_id if "external_id" in table.c else table.c.id
+    return found
 
 
 candidate = temporary(
@@ -239,7 +251,9 @@ __all__ = [
     "match",
     "message",
     "open_for_decision",
+    "outside_key",
     "prefix_zone",
     "settle_statistics",
+    "table_of",
     "with_messages_in",
 ]

@@ -28,10 +28,9 @@ from sqlalchemy import (
     update,
 )
 
-from messaging.candidates import TABLES, candidate, customer, match, message, open_for_decision
+from messaging.candidates import TABLES, candidate, customer, match, message, open_for_decision, outside_key, table_of
 from messaging.guards.cap import displace
 from messaging.guards.case import Case
-from messaging.guards.occasion import SUBJECT_TABLES
 from messaging.guards.times import later
 from messaging.steps import leading_waits
 from messaging.vouchers import CROCKFORD, RandomBytes, code_hash, new_salt, voucher_code
@@ -321,8 +320,8 @@ def insert_tasks(connection: Connection, case_: Case, which: ColumnElement[bool]
 def insert_webhooks(connection: Connection, case_: Case, which: ColumnElement[bool]) -> int:
     """Write the webhooks of the run for the chosen candidates; their facts are told afterwards. Counts the new ones."""
     c, count, terms = candidate.c, 0, case_.terms
-    subject = TABLES[SUBJECT_TABLES.get(terms.subject, terms.subject)].alias("subject")
-    outside = subject.c.external_id if "external_id" in subject.c else cast(subject.c.id, String)
+    subject = table_of(terms.subject).alias("subject")
+    outside = cast(outside_key(subject), String)
     for place, step in case_.run.webhooks:
         values: dict[str, ColumnElement[Any]] = {
             "match_id": c.match_id,

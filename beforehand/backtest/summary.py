@@ -12,10 +12,9 @@ from beforehand.passes.house import brand_of
 from beforehand.passes.reports import Sample
 from beforehand.passes.samples import sample_of
 from beforehand.wiring import App
-from messaging.candidates import NOT_TOLD, TABLES, customer, match, message
+from messaging.candidates import NOT_TOLD, TABLES, customer, match, message, outside_key, table_of
 from messaging.context import Item, contexts_for
 from messaging.costs import Cost
-from messaging.guards.occasion import SUBJECT_TABLES
 from models.terms import Money, Terms, VoucherStep, after
 from models.types import UTCDateTime, local_day
 from models.vocabulary import MatchState, Reason
@@ -123,12 +122,11 @@ def _examples(connection: Connection, app: App, rule: Rule, going: list[ColumnEl
 
 
 def _example_rows(terms: Terms, going: list[ColumnElement[bool]]) -> Select[Any]:
-    subject = TABLES[SUBJECT_TABLES.get(terms.subject, terms.subject)].alias("subject")
-    outside = subject.c.external_id if "external_id" in subject.c else subject.c.id
+    subject = table_of(terms.subject).alias("subject")
     return (
         select(message, match.c.subject_id, match.c.facts)
         .add_columns(customer.c.external_id.label("customer"), customer.c.time_zone.label("zone"))
-        .add_columns(outside.label("external_id"))
+        .add_columns(outside_key(subject).label("external_id"))
         .join(match, match.c.id == message.c.match_id)
         .join(customer, customer.c.id == message.c.customer_id)
         .join(subject, subject.c.id == match.c.subject_id)

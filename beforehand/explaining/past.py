@@ -12,7 +12,7 @@ from beforehand.explaining.people import Person
 from beforehand.explaining.report import Event, PastMatch
 from beforehand.passes.house import version_of
 from beforehand.wiring import App
-from messaging.candidates import TABLES, match, message
+from messaging.candidates import TABLES, match, message, table_of
 from models.vocabulary import REASON_TEXT, MatchState, Reason
 from rules.because import because
 from rules.errors import RuleErrors
@@ -47,7 +47,7 @@ def _keys(connection: Connection, rows: Sequence[Row[Any]], app: App) -> dict[tu
     """The outside keys of the matched subjects, by kind and id."""
     keys = {}
     for kind in {row.subject for row in rows}:
-        table = TABLES["orders" if kind == "order" else kind]
+        table = table_of(kind)
         if "external_id" in table.c:
             ids = [row.subject_id for row in rows if row.subject == kind]
             found = connection.execute(select(table.c.id, table.c.external_id).where(table.c.id.in_(ids)))

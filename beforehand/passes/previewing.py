@@ -13,10 +13,9 @@ from beforehand.passes.reports import Preview, Sample
 from beforehand.passes.samples import sample_of
 from beforehand.wiring import App
 from messaging import guards
-from messaging.candidates import TABLES, candidate, customer, open_for_decision
+from messaging.candidates import candidate, customer, open_for_decision, outside_key, table_of
 from messaging.context import Item, contexts_for
 from messaging.costs import Cost
-from messaging.guards.occasion import SUBJECT_TABLES
 from messaging.guards.times import count_waiting
 from messaging.steps import leading_waits
 from models.database import reading
@@ -96,10 +95,9 @@ def _template_problems(app: App, case: guards.Case) -> tuple[str, ...]:
 
 
 def _samples(connection: Connection, app: App, rule: Rule, case: guards.Case, limit: int) -> list[Sample]:
-    subject = TABLES[SUBJECT_TABLES.get(case.terms.subject, case.terms.subject)].alias("subject")
-    outside = subject.c.external_id if "external_id" in subject.c else subject.c.id
+    subject = table_of(case.terms.subject).alias("subject")
     rows = connection.execute(
-        select(candidate, customer.c.external_id.label("customer"), outside.label("external_id"))
+        select(candidate, customer.c.external_id.label("customer"), outside_key(subject).label("external_id"))
         .join(customer, customer.c.id == candidate.c.customer_id)
         .join(subject, subject.c.id == candidate.c.subject_id)
         .where(open_for_decision(), candidate.c.channel.is_not(None))

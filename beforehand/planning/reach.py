@@ -25,8 +25,7 @@ from beforehand.passes.deciding import count_candidates, decide_on
 from beforehand.planning.report import Moved, Reach
 from beforehand.wiring import App
 from messaging import guards
-from messaging.candidates import TABLES, candidate, customer, open_for_decision, settle_statistics
-from messaging.guards.occasion import SUBJECT_TABLES
+from messaging.candidates import candidate, open_for_decision, outside_key, settle_statistics, table_of
 from models.temporary import temporary
 from models.types import BigKey
 from rules.loader import Rule
@@ -106,7 +105,6 @@ def _count(connection: Connection, which: Select[Any]) -> int:
 
 def _first(connection: Connection, which: Select[Any], subject: str) -> tuple[str, ...]:
     """The first few by the ids that the sources know them by."""
-    table = customer if subject == "customer" else TABLES[SUBJECT_TABLES.get(subject, subject)]
-    outside = table.c.external_id if "external_id" in table.c else table.c.id
-    few = select(outside).where(table.c.id.in_(which)).order_by(table.c.id).limit(FIRST)
+    table = table_of(subject)
+    few = select(outside_key(table)).where(table.c.id.in_(which)).order_by(table.c.id).limit(FIRST)
     return tuple(map(str, connection.execute(few).scalars()))

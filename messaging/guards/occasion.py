@@ -4,14 +4,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, String, case, cast, func, literal, select, update
 
-from messaging.candidates import TABLES, candidate, match, open_for_decision
+from messaging.candidates import candidate, match, open_for_decision, table_of
 from messaging.guards.case import Case, withhold
 from messaging.owners import OWNED, changed_hands
 from models.types import UTCDateTime
 from models.vocabulary import MatchState, Reason, RuleStatus
-
-SUBJECT_TABLES = {"order": "orders"}
-"""Subjects whose table has another name (``order`` is a word of SQL)."""
 
 
 def _key(case_: Case) -> ColumnElement[Any]:
@@ -21,7 +18,7 @@ def _key(case_: Case) -> ColumnElement[Any]:
         return candidate.c.subject_id
     if what == "customer":
         return func.coalesce(candidate.c.customer_id, candidate.c.subject_id)
-    table = TABLES[SUBJECT_TABLES.get(subject, subject)]
+    table = table_of(subject)
     parent = select(table.c[f"{what}_id"]).where(table.c.id == candidate.c.subject_id).scalar_subquery()
     return func.coalesce(parent, candidate.c.subject_id)
 
