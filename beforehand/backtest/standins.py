@@ -13,6 +13,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    DefaultClause,
     Engine,
     FromClause,
     Index,
@@ -54,12 +55,20 @@ _REAL = {"sqlite": MetaData(schema="main"), "postgresql": MetaData(schema="publi
 
 def _stand_in(table: Table) -> Table:
     """A temporary table with the columns and unique keys of ``table``; a foreign key cannot lead out of the schema."""
-    columns = [Column(c.name, c.type, primary_key=c.primary_key, nullable=c.nullable) for c in table.columns]
+    columns = [
+        Column(c.name, c.type, primary_key=c.primary_key, nullable=c.nullable, server_default=_filled(c))
+        for c in table.columns
+    ]
     keys = [UniqueConstraint(*(c.name for c in key.columns)) for key in _unique(table)]
     indexed = [tuple(c.name for c in index.columns) for index in table.indexes if not index.unique]
     wanted = dict.fromkeys([*indexed, *_INDEXES.get(table.name, [])])
     indexes = [Index(f"ix_stand_in_{table.name}_{number}", *names) for number, names in enumerate(wanted)]
     return temporary(table.name, _TEMP, *columns, *keys, *indexes, sqlite_autoincrement="id" in table.c)
+
+
+def _filled(column: Column[Any]) -> Any:
+    """What the database writes where a planner says nothing."""
+    return column.server_default.arg if isinstance(column.server_default, DefaultClause) else None
 
 
 def _unique(table: Table) -> list[Any]:
