@@ -18,7 +18,7 @@ from rules.errors import RuleErrors
 from rules.facts import Subject
 from rules.loader import Rule
 from rules.reader import Complaints, Node
-from rules.scope import BORN
+from rules.scope import born_at
 from rules.shorthand import ALL, Frame, Row, Shorthand, Story, frame
 
 LINKS = {"customer_id", "order_id", "issue_id", "product_id", "order_line_id", "ticket_id"}
@@ -128,7 +128,7 @@ class Given:
 
     def _defaults(self, subject: Subject, row: dict[str, Any]) -> dict[str, Any]:
         times = [value for value in row.values() if isinstance(value, datetime) and value <= self.at.now]
-        natural = BORN.get(subject.name) or subject.natural
+        natural = born_at(subject) or subject.natural
         return {
             "external_id": f"{subject.name}-{self.count}",
             "number": f"{1000 + self.count}",

@@ -1,6 +1,6 @@
 """Where a condition stands in SQL: a subject's table, the tables joined to it, and the clock."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -34,6 +34,22 @@ KNOWN_FROM = {"score": "answered_at", "comment": "answered_at", "satisfaction": 
 
 BORN = {"call": "started_at", "survey": "asked_at", "payment": ""}
 """Where a row comes to be at another moment than the one that dates it; empty: it has no such moment."""
+
+
+def born_at(subject: Subject) -> str:
+    """The column that holds when a subject's row came to be; empty where it has no such moment."""
+    return BORN.get(subject.name, subject.natural)
+
+
+def way_to_customer(subject: Subject, subjects: Mapping[str, Subject]) -> tuple[Relation, ...] | None:
+    """The relations that lead from a subject to the customer behind it; None where there is none."""
+    if subject.name == "customer":
+        return ()
+    if "customer" in subject.relations:
+        return (subject.relations["customer"],)
+    if "order" in subject.relations:
+        return (subject.relations["order"], subjects["order"].relations["customer"])
+    return None
 
 
 Now = datetime | Callable[[], datetime]
@@ -131,18 +147,9 @@ class Scope:
 
     def zone(self) -> ColumnElement[str]:
         """The zone of the customer behind the row."""
-        way = self._way_to_customer()
+        way = way_to_customer(self.subject, self.subjects)
         default = literal(self.clock.zone)
         return default if way is None else func.coalesce(self.reach(way).c.time_zone, default)
-
-    def _way_to_customer(self) -> tuple[Relation, ...] | None:
-        if self.subject.name == "customer":
-            return ()
-        if "customer" in self.subject.relations:
-            return (self.subject.relations["customer"],)
-        if "order" in self.subject.relations:
-            return (self.subject.relations["order"], self.subjects["order"].relations["customer"])
-        return None
 
     def today(self) -> ColumnElement[Any]:
         """The customer's today."""
@@ -169,7 +176,7 @@ class Scope:
 
     def born(self) -> ColumnElement[bool] | None:
         """The condition that the row was there at the clock's moment; None where it has no such moment."""
-        name = BORN.get(self.subject.name, self.subject.natural)
+        name = born_at(self.subject)
         if not name:
             return None
         column = self.table.c[name]

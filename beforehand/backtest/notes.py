@@ -6,7 +6,7 @@ from models.terms import Send, Terms, VoucherStep, Wait
 from rules.conditions import Compare, Condition, Group, Path, Related
 from rules.facts import Fact, Kind, Subject
 from rules.loader import Rule
-from rules.scope import BORN, KNOWN_FROM
+from rules.scope import KNOWN_FROM, born_at
 
 FIXED = {"external_id", "number", "name", "direction", "kind", "rule_id", "channel", "purpose", "template", "currency"}
 """Texts that a row is born with; what they say today they said then."""
@@ -65,7 +65,7 @@ def _kept(fact: Fact, subject: Subject) -> bool:
 
 
 def _unborn(rule: Rule) -> Iterator[str]:
-    if not BORN.get(rule.subject.name, rule.subject.natural):
+    if not born_at(rule.subject):
         yield f"a {rule.subject.name} has no moment at which it came to be, so all of them are taken as there"
 
 

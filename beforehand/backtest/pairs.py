@@ -14,7 +14,7 @@ from beforehand.backtest.hands import NOW, DayThen, Hand, Instant, against_day, 
 from rules.conditions import Compare, Condition, Group, Path, Related
 from rules.facts import Fact, Kind, Relation, Subject
 from rules.loader import Rule
-from rules.scope import BORN, KNOWN_FROM
+from rules.scope import KNOWN_FROM, born_at, way_to_customer
 from rules.values import Moment
 
 Way = tuple[Relation, ...]
@@ -59,7 +59,7 @@ class _Reader:
         self.subjects = subjects
 
     def born(self, place: Place) -> Iterator[Pair]:
-        name = BORN.get(place.subject.name, place.subject.natural)
+        name = born_at(place.subject)
         if name:
             yield Pair(place.way, name, NOW)
 
@@ -106,14 +106,8 @@ class _Reader:
             yield Pair(at.way + path.relations, fact.day_of or fact.column, hand, bool(fact.day_of), zoned)
 
     def _zone(self, place: Place) -> Way | None:
-        if place.subject.name == "customer":
-            return place.way
-        relations = place.subject.relations
-        if "customer" in relations:
-            return (*place.way, relations["customer"])
-        if "order" in relations:
-            return (*place.way, relations["order"], self.subjects["order"].relations["customer"])
-        return None
+        on = way_to_customer(place.subject, self.subjects)
+        return None if on is None else place.way + on
 
     def _related(self, test: Related, place: Place) -> Iterator[Pair]:
         start = _seen(test.path, place)
