@@ -52,13 +52,10 @@ UNDECIDED = (
 )
 """States of a message in which nobody knows yet whether the customer heard of it."""
 
-NOT_TOLD = (
-    MessageState.SUPPRESSED,
-    MessageState.EXPIRED,
-    MessageState.CANCELLED,
-    MessageState.FAILED,
-    MessageState.UNDELIVERED,
-)
+UNTOLD = (MessageState.SUPPRESSED, MessageState.EXPIRED, MessageState.CANCELLED, MessageState.FAILED)
+"""Ends in which a message certainly was not seen: it never went. One sent and not delivered may have been."""
+
+NOT_TOLD = (*UNTOLD, MessageState.UNDELIVERED)
 """States of a message that never reached the customer."""
 
 
@@ -239,6 +236,7 @@ __all__ = [
     "NOT_TOLD",
     "TABLES",
     "UNDECIDED",
+    "UNTOLD",
     "barred",
     "candidate",
     "choice",

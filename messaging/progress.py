@@ -24,6 +24,7 @@ from messaging.candidates import (
     NOT_TOLD,
     TABLES,
     UNDECIDED,
+    UNTOLD,
     candidate,
     fill_from_matches,
     match,
@@ -250,7 +251,7 @@ def outcomes(send: Send, place: int, chosen: ColumnElement[bool], now: datetime)
     pending = and_(silent, not_(last.c.nobody), func.coalesce(last.c.accepted_at, moment(now)) > now - OUTCOME_WITHIN)
     pending = or_(pending, and_(last.c.state == MessageState.UNKNOWN, last.c.ended_at.is_(None)))
     not_answered = or_(last.c.state == MessageState.UNDELIVERED, and_(last.c.nobody, last.c.state.not_in(NOT_TOLD)))
-    refused = and_(last.c.state.in_(NOT_TOLD), last.c.state != MessageState.UNDELIVERED)
+    refused = last.c.state.in_(UNTOLD)
     again = and_(not_answered, last.c.tries < min(send.tries, TRIES - 1))
     missed = or_(refused, and_(not_answered, last.c.tries >= min(send.tries, TRIES - 1)))
 

@@ -13,11 +13,12 @@ from typing import Any
 from sqlalchemy import Connection, ScalarSelect, select, true, update
 
 from messaging.addresses import address_hash, family, normal_address
+from messaging.candidates import UNTOLD, match
 from messaging.claims import message
 from messaging.owners import changed_hands
 from messaging.policy import Policy
 from messaging.quiet import free_at, zones_of_phone
-from messaging.taken_back import UNTOLD, match, take_back
+from messaging.taken_back import take_back
 from models.customer import Consent, Customer, Suppression
 from models.vocabulary import Channel, ConsentVerdict, MessageState, Purpose, Reason
 

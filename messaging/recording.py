@@ -9,11 +9,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, bindparam, insert, select, update
 
+from messaging.candidates import UNTOLD
 from messaging.channels.base import Outcome
 from messaging.claims import Claim, attempt, evidence, message
 from messaging.outcomes import ACCOUNT_WAIT, retry_at
 from messaging.recheck import EVERY, suppression
-from messaging.taken_back import UNTOLD, take_back
+from messaging.taken_back import take_back
 from models.database import dialect_insert, writing
 from models.housekeeping import Lease
 from models.vocabulary import AttemptState, MessageState, OutcomeClass, Reason

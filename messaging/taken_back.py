@@ -6,15 +6,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, String, and_, cast, literal, not_, or_, select, update
 
-from models import Base
-from models.vocabulary import MatchState, MessageState
+from messaging.candidates import NOT_TOLD, TABLES, UNTOLD, match, message
+from models.vocabulary import MatchState
 
-voucher = Base.metadata.tables["voucher"]
-match = Base.metadata.tables["match"]
-message = Base.metadata.tables["message"]
-
-UNTOLD = (MessageState.SUPPRESSED, MessageState.EXPIRED, MessageState.CANCELLED, MessageState.FAILED)
-"""Ends in which a message certainly was not seen. One that was sent and not delivered may have been."""
+voucher = TABLES["voucher"]
 
 MOST = 500
 
@@ -52,6 +47,6 @@ def _says_no_more() -> ColumnElement[bool]:
     """The match is over; or it has left that step, and nobody is told of a later one who was told of none before."""
     place = cast(match.c.next_step, String)
     waits_there = _message(or_(message.c.step == place, message.c.step.like(place + literal(".%"))))
-    told = _message(message.c.state.not_in((*UNTOLD, MessageState.UNDELIVERED)))
+    told = _message(message.c.state.not_in(NOT_TOLD))
     silent = or_(match.c.state != MatchState.OPEN, and_(not_(waits_there), not_(told)))
     return select(match.c.id).where(match.c.id == voucher.c.match_id, silent).correlate(voucher).exists()

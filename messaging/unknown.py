@@ -11,10 +11,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, func, insert, select, update
 
+from messaging.candidates import UNTOLD
 from messaging.channels.base import Channel as Way
 from messaging.channels.base import Sighting
 from messaging.claims import attempt, evidence, message
-from messaging.taken_back import UNTOLD, take_back
+from messaging.taken_back import take_back
 from models.database import reading, writing
 from models.vocabulary import AttemptState, Channel, MessageState, Purpose, Reason
 

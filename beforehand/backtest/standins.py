@@ -34,8 +34,7 @@ from sqlalchemy import (
 )
 
 from beforehand.passes.in_force import last_live_pass
-from messaging.candidates import TABLES
-from messaging.guards.cap import NOT_COUNTED
+from messaging.candidates import TABLES, UNTOLD
 from models.database import reading
 from models.temporary import make_anew, temporary, temporary_schema
 from models.types import UTCDateTime
@@ -219,7 +218,7 @@ def feed(
     if also is not None:
         come.append(or_(rows.c.created_at < until, also(rows)))
     come.append(rows.c.id.not_in(select(message.c.id)))
-    ended = and_(rows.c.ended_at > until, rows.c.state.in_([state.value for state in NOT_COUNTED]))
+    ended = and_(rows.c.ended_at > until, rows.c.state.in_([state.value for state in UNTOLD]))
     waiting = or_(rows.c.accepted_at > until, ended)
     then: dict[str, ColumnElement[Any]] = {"state": case((waiting, MessageState.PLANNED.value), else_=rows.c.state)}
     columns = [then.get(c.name, c).label(c.name) for c in rows.c]

@@ -9,8 +9,7 @@ from beforehand.passes.house import policy_of
 from beforehand.planning.reach import NEW, reach
 from beforehand.planning.report import Conflict
 from beforehand.wiring import App
-from messaging.candidates import message
-from messaging.guards.cap import NOT_COUNTED
+from messaging.candidates import UNTOLD, message
 from rules.loader import Rule
 
 
@@ -56,7 +55,7 @@ def _now(mine: Select[Any], rule_id: str) -> Select[Any]:
 def _lately(mine: Select[Any], rule_id: str, since: datetime, now: datetime) -> Select[Any]:
     heard = select(message.c.rule_id, func.count(message.c.customer_id.distinct()))
     heard = heard.where(message.c.created_at > since, message.c.created_at <= now, message.c.rule_id != rule_id)
-    heard = heard.where(message.c.state.not_in(NOT_COUNTED), message.c.customer_id.in_(mine))
+    heard = heard.where(message.c.state.not_in(UNTOLD), message.c.customer_id.in_(mine))
     return heard.group_by(message.c.rule_id)
 
 

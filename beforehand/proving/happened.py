@@ -11,13 +11,13 @@ from sqlalchemy import Connection, select
 import models
 from beforehand.passes import brand_of, secret_of, templates_of
 from beforehand.wiring import App
-from messaging.candidates import NOT_TOLD
+from messaging.candidates import UNTOLD
 from messaging.context import contexts
 from messaging.quiet import zones_in
 from messaging.rendering import RenderingError
 from messaging.steps import step_index
 from models.terms import Money, VoucherStep
-from models.vocabulary import REASON_TEXT, Channel, MessageState
+from models.vocabulary import REASON_TEXT, Channel
 from rules.loader import Rule
 from rules.rule_tests import Expected, Stage
 
@@ -26,9 +26,6 @@ voucher: Any = models.Voucher.__table__  # type: ignore[attr-defined]
 task: Any = models.Task.__table__  # type: ignore[attr-defined]
 webhook: Any = models.Webhook.__table__  # type: ignore[attr-defined]
 customer: Any = models.Customer.__table__  # type: ignore[attr-defined]
-
-GONE_WRONG = tuple(state for state in NOT_TOLD if state is not MessageState.UNDELIVERED)
-"""States of a message that never went: the others went, or wait for their hour."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,7 @@ def _webhooks(connection: Connection, rule: Rule) -> list[Happening]:
 
 
 def _messages(connection: Connection, app: App, rule: Rule) -> list[Happening]:
-    ours = [message.c.rule_id == rule.id, message.c.version == rule.terms.version, message.c.state.not_in(GONE_WRONG)]
+    ours = [message.c.rule_id == rule.id, message.c.version == rule.terms.version, message.c.state.not_in(UNTOLD)]
     statement = select(message, customer.c.time_zone).join(customer, customer.c.id == message.c.customer_id)
     rows = connection.execute(statement.where(*ours).order_by(message.c.id)).all()
     if not rows:

@@ -7,7 +7,8 @@ from typing import Any
 from sqlalchemy import Connection, literal, select
 
 import models
-from beforehand.proving.happened import GONE_WRONG, Happening
+from beforehand.proving.happened import Happening
+from messaging.candidates import UNTOLD
 from models.places import closest
 from models.terms import Send, Wait
 from models.vocabulary import REASON_TEXT, MatchState, Reason
@@ -30,7 +31,7 @@ def reasons(connection: Connection, rule: Rule, first: Collection[Reason]) -> di
     ours = [match.c.rule_id == rule.id, match.c.version == rule.terms.version, match.c.reason.is_not(None)]
     for row in connection.execute(select(match.c.reason).where(*ours).order_by(match.c.id)):
         found.setdefault(Reason(row.reason), "")
-    dead = [message.c.rule_id == rule.id, message.c.version == rule.terms.version, message.c.state.in_(GONE_WRONG)]
+    dead = [message.c.rule_id == rule.id, message.c.version == rule.terms.version, message.c.state.in_(UNTOLD)]
     wanted = select(message.c.reason, message.c.template, message.c.channel)
     for row in connection.execute(wanted.where(*dead, message.c.reason.is_not(None)).order_by(message.c.id)):
         found[Reason(row.reason)] = f"{row.template} by {row.channel}"
