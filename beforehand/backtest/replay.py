@@ -1,6 +1,6 @@
 """Replay a rule over the past, with the data as it was known then. Nothing is written that stays."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -14,14 +14,11 @@ from beforehand.backtest.notes import notes_of
 from beforehand.backtest.report import Backtest
 from beforehand.backtest.slots import slots_of, ticks
 from beforehand.backtest.summary import summary
-from beforehand.backtest.walk import Walk
+from beforehand.backtest.walk import Progress, Walk
 from beforehand.backtest.watches import Everybody, Standing
 from beforehand.wiring import App
 from models.vocabulary import RuleStatus
 from rules.loader import Rule
-
-Progress = Callable[[int, int], None]
-"""Told after each slot how many are done, and of how many."""
 
 IN_FULL = "everybody is asked at every slot, which takes longer: "
 

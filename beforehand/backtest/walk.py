@@ -23,6 +23,7 @@ from rules.evaluate import known
 from rules.loader import Rule
 
 Progress = Callable[[int, int], None]
+"""Told after each slot how many are done, and of how many."""
 
 STUCK = timedelta(minutes=1)
 """When a step is looked at again that was due and did not move."""

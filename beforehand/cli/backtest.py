@@ -1,6 +1,6 @@
 """``backtest`` replays a rule over the past: what it would have done, day by day."""
 
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,8 +11,6 @@ from beforehand.cli import preview as previews
 from beforehand.cli.words import cost_lines, safe, some
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from dateutil.relativedelta import relativedelta
     from rich.table import Table
 
@@ -51,8 +49,9 @@ def backtest(
     if begins > app.clock():
         common.fail(f"--from {start} has not come yet; only the past can be replayed")
     found = common.asked(lambda: rule_of(app, rule))
-    with _progress() as told:
-        seen = common.asked(lambda: replay(app, found, begins, ends, every=lasts, progress=told))
+    with common.progress("replaying") as told:
+        on = partial(told, "replaying")
+        seen = common.asked(lambda: replay(app, found, begins, ends, every=lasts, progress=on))
     if csv is not None:
         files.write_csv(seen, csv)
     if chart is not None:
@@ -80,17 +79,6 @@ def _writable(chart: Path | None, csv: Path | None) -> None:
     for option, path in (("--chart", chart), ("--csv", csv)):
         if path is not None and not path.absolute().parent.is_dir():
             common.fail(f"{option} {path}: there is no folder {path.parent}")
-
-
-@contextmanager
-def _progress() -> "Iterator[Callable[[int, int], None]]":
-    """A bar on stderr where that is a terminal."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True, disable=not Console(stderr=True).is_terminal) as bar:
-        task = bar.add_task("replaying", total=None)
-        yield lambda done, of: bar.update(task, completed=done, total=of)
 
 
 def _show(seen: "Backtest", app: "App") -> None:

@@ -2,13 +2,14 @@
 
 import json
 import sys
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from beforehand.settings import Settings
     from beforehand.wiring import App
@@ -90,6 +91,21 @@ def asked(question: "Callable[[], Asked]") -> "Asked":
         fail(f"This cannot be answered: {wrong}")
     except SQLAlchemyError as wrong:
         fail(f"The database does not answer as it should: {str(wrong).splitlines()[0]}")
+
+
+@contextmanager
+def progress(first: str) -> "Iterator[Callable[[str, int, int], None]]":
+    """A bar on stderr where that is a terminal; what it gives is told what is being done, how far, and of how many.
+
+    ``first`` is what it says until then.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(first, total=None)
+        yield lambda what, done, of: bar.update(task, description=what, completed=done, total=of)
 
 
 def print_json(value: Any) -> None:

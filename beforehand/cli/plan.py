@@ -1,7 +1,5 @@
 """``plan`` says what a change of the rules would do, on the real data, before anything of it runs."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +11,7 @@ from beforehand.cli import common
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from beforehand.planning import Plan, Progress
+    from beforehand.planning import Plan
     from beforehand.wiring import App
 
 
@@ -75,19 +73,7 @@ def _planned(app: "App", now: "datetime", against: str | None, rules: Path | Non
     from beforehand.planning import plan as planned
 
     try:
-        with _progress() as progress:
+        with common.progress("looking") as progress:
             return common.asked(lambda: planned(app, now, against=against, rules=rules, weeks=weeks, progress=progress))
     except NothingToCompare as wrong:
         common.fail(str(wrong))
-
-
-@contextmanager
-def _progress() -> "Iterator[Progress]":
-    """A bar on stderr where that is a terminal: a replay may take a minute."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("looking", total=None)
-        yield lambda what, done, of: bar.update(task, description=what, completed=done, total=of)

@@ -1,7 +1,7 @@
 """``preview`` says who a rule would reach and what they would get; ``run`` does it."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from beforehand.passes import PassReport, Preview, Sample
     from models.vocabulary import Reason
-
-Asked = TypeVar("Asked")
 
 RuleId = Annotated[str, typer.Argument(metavar="RULE", help="The rule's id.", show_default=False)]
 Now = Annotated[

@@ -1,16 +1,14 @@
 """What a text would have done a week: the mean of a replay over the weeks behind us."""
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from beforehand.backtest import Backtest, backtest
+from beforehand.backtest.walk import Progress
 from beforehand.planning.report import Weekly
 from beforehand.wiring import App
 from models.terms import Money
 from rules.loader import Rule
-
-Progress = Callable[[int, int], None]
 
 
 def weekly(app: App, rule: Rule, now: datetime, weeks: int, progress: Progress | None = None) -> Weekly:
