@@ -76,21 +76,22 @@ def load_folder(folder: Path, facts: Path | None = None) -> RuleSet:
     return RuleSet(rules, tuple(problems))
 
 
+def rule_files(path: Path) -> list[Path]:
+    """The rule files of a folder, or the one file."""
+    return sorted([*path.glob("*.yaml"), *path.glob("*.yml")]) if path.is_dir() else [path]
+
+
 def read_folder(folder: Path, facts: Path | None = None) -> tuple[dict[str, Rule], list[Problem]]:
     """Read every ``*.yaml`` of a folder (or one file): the rules that are right, and what is wrong with the others.
 
     Only to be looked at: a set with a problem in it is not to be run. Raises RuleErrors where there is nothing to read.
     """
     known = with_attributes(subjects(), facts)
-    if folder.is_dir():
-        files = sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
-    elif folder.is_file():
-        files = [folder]
-    else:
+    if not (folder.is_dir() or folder.is_file()):
         raise RuleErrors([Problem(str(folder), 1, 1, "there is no such folder or file", "a folder with rule files")])
     problems: list[Problem] = []
     rules: dict[str, Rule] = {}
-    for file in files:
+    for file in rule_files(folder):
         try:
             text, root = read_file(file)
         except RuleErrors as refused:

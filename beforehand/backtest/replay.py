@@ -16,6 +16,7 @@ from beforehand.backtest.slots import slots_of, ticks
 from beforehand.backtest.summary import summary
 from beforehand.backtest.walk import Progress, Walk
 from beforehand.backtest.watches import Everybody, Standing
+from beforehand.passes.backlog import live_from_of
 from beforehand.wiring import App
 from models.vocabulary import RuleStatus
 from rules.loader import Rule
@@ -89,7 +90,7 @@ def replay(
 
 def _live_from(app: App, rule: Rule, start: datetime) -> datetime | None:
     """The start, where the rule or the house says a later moment from which it may act: that has not been said yet."""
-    said = rule.terms.live_from or (None if rule.terms.from_now else app.settings.live_from)
+    said = live_from_of(app, rule)
     return start if said is not None and said > start else None
 
 

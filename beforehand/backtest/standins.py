@@ -181,6 +181,11 @@ def _begun_later(connection: Connection, rule_id: str, start: datetime) -> Selec
     return select(rows.c.id).where(rows.c.rule_id == rule_id, later)
 
 
+def _of_others(connection: Connection, rows: FromClause, rule_id: str, start: datetime) -> ColumnElement[bool]:
+    """A condition on the real messages: of other rules, or of what the rule had begun before ``start``."""
+    return or_(rows.c.rule_id != rule_id, rows.c.match_id.not_in(_begun_later(connection, rule_id, start)))
+
+
 def _copy_matches(connection: Connection, rule_id: str, start: datetime) -> None:
     """Matches begun before ``start``, as ended; and those that were withheld then, as seen by the last pass before."""
     rows, passes = real(connection, "match"), real(connection, "rule_pass")
@@ -211,8 +216,7 @@ def feed(
     ``after`` None: from the beginning. ``also`` (a condition on the real table) narrows those planned at ``until``.
     """
     rows = real(connection, "message")
-    later = _begun_later(connection, rule_id, start)
-    come = [rows.c.created_at <= until, or_(rows.c.rule_id != rule_id, rows.c.match_id.not_in(later))]
+    come = [rows.c.created_at <= until, _of_others(connection, rows, rule_id, start)]
     if after is not None:
         come.append(rows.c.created_at >= after)
     if also is not None:
@@ -232,8 +236,7 @@ def feed(
 def times_of_others(connection: Connection, rule_id: str, start: datetime, end: datetime) -> list[datetime]:
     """The moments in the period at which others' messages came or changed, oldest first."""
     rows = real(connection, "message")
-    later = _begun_later(connection, rule_id, start)
-    others = or_(rows.c.rule_id != rule_id, rows.c.match_id.not_in(later))
+    others = _of_others(connection, rows, rule_id, start)
     found: set[datetime] = set()
     for column in (rows.c.created_at, rows.c.accepted_at, rows.c.ended_at):
         times = select(column).where(others, column >= start, column < end).distinct()

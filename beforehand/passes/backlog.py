@@ -48,11 +48,16 @@ def backlog_of(
     return Backlog(at, _found(app, rule, at), _found(app, before, now))
 
 
+def live_from_of(app: App, rule: Rule) -> datetime | None:
+    """The moment from which the rule says it may act, else the house; None where neither says one."""
+    return rule.terms.live_from or (None if rule.terms.from_now else app.settings.live_from)
+
+
 def _said(app: App, connection: Connection, rule: Rule, last: Any) -> datetime | None:
     """The moment that the rule or the house says, unless the rule's last live pass was after it and under the same."""
     said = rule.terms.live_from
     if said is None:
-        return None if rule.terms.from_now else app.settings.live_from
+        return live_from_of(app, rule)
     if last is None or last.started_at < said:
         return said
     try:

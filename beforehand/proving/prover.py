@@ -196,11 +196,6 @@ def as_live(rule: Rule) -> Rule:
     return replace(rule, terms=terms)
 
 
-def rule_files(path: Path) -> list[Path]:
-    """The rule files of a folder, or the one file."""
-    return sorted([*path.glob("*.yaml"), *path.glob("*.yml")]) if path.is_dir() else [path]
-
-
 def prove_files(
     prover: Prover,
     files: Iterable[Path],
