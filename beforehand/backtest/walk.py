@@ -11,7 +11,6 @@ from beforehand.backtest.sending import send_due
 from beforehand.backtest.standins import feed, times_of_others
 from beforehand.passes.advancing import UNTIL_LOOK, advance_on
 from beforehand.passes.deciding import pass_on
-from beforehand.passes.house import policy_of
 from beforehand.wiring import App
 from messaging import progress
 from messaging.candidates import UNDECIDED, match, message, with_messages_in
@@ -153,7 +152,7 @@ class Walk:
     def _rest(self, until: str, here: ColumnElement[bool], now: datetime) -> None:
         """Put off the matches ``here`` to the look at which their moment has come, or at which they give up."""
         ids = select(match.c.subject_id).where(here)
-        comes = known(self.rule, until, ids=ids, zone=policy_of(self.app).zone).subquery()
+        comes = known(self.rule, until, ids=ids, zone=self.app.settings.time_zone).subquery()
         soon = select(comes.c.subject_id, comes.c.at).where(comes.c.at < self.end).subquery()
         for at in self.connection.execute(select(soon.c.at).distinct()).scalars().all():
             those = match.c.subject_id.in_(select(soon.c.subject_id).where(soon.c.at == at))

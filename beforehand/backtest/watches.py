@@ -62,8 +62,13 @@ noted = temporary(
 )
 news = temporary("news", _TEMP, Column("id", BigKey, primary_key=True, autoincrement=False))
 
-RESTLESS = tuple(
-    reason for reason in Reason if reason.value in ("cap", "complaint_open", "budget", "at_most", "too_late", "shadow")
+RESTLESS = (
+    Reason.CAP,
+    Reason.COMPLAINT_OPEN,
+    Reason.BUDGET,
+    Reason.AT_MOST,
+    Reason.TOO_LATE,
+    Reason.SHADOW,
 )
 """Reasons that may pass, or give way to an earlier gate's, although nothing changed about the subject."""
 

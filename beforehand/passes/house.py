@@ -103,12 +103,13 @@ def read_each(app: App, folder: Path, facts: Path | None) -> tuple[dict[str, Rul
     """
     rules, problems = read_folder(folder, facts)
     wrong = [problem for problem in problems if not problem.warning]
+    rates = rates_of(app.settings) if rules else None
     found = {}
     for rule in rules.values():
         unknown = unknown_endpoints(rule, app.settings.webhooks)
         wrong += unknown
         if not unknown:
-            found[rule.id] = replace(rule, rates=rates_of(app.settings))
+            found[rule.id] = replace(rule, rates=rates)
     return found, wrong
 
 

@@ -15,12 +15,14 @@ from messaging.guards.case import Case, withhold
 from models.customer import BUCKETS, IN_EVERY_HOLDOUT
 from models.vocabulary import Reason
 
+FACTORS = [number for number in range(1, BUCKETS) if number % 2 and number % 5]
+"""They share nothing with 10,000, so each of them gives every bucket another place."""
+
 
 def shuffle(secret: bytes, what: str, rule_id: str) -> tuple[int, int]:
     """The factor and the offset by which a rule shuffles the buckets for ``what`` (``holdout``, ``rollout``)."""
     digest = hmac.new(secret, f"{what}:{rule_id}".encode(), hashlib.sha256).digest()
-    factors = [number for number in range(1, BUCKETS) if number % 2 and number % 5]  # they share nothing with 10,000
-    return factors[int.from_bytes(digest[:8]) % len(factors)], int.from_bytes(digest[8:16]) % BUCKETS
+    return FACTORS[int.from_bytes(digest[:8]) % len(FACTORS)], int.from_bytes(digest[8:16]) % BUCKETS
 
 
 def place_of(bucket: ColumnElement[int], secret: bytes, what: str, rule_id: str) -> ColumnElement[int]:
