@@ -13,7 +13,7 @@ from beforehand.explaining.past import past_of
 from beforehand.explaining.people import Person, own_subjects, person_of
 from beforehand.explaining.report import Explanation, PastMatch, RuleReport, SubjectReport
 from beforehand.explaining.steps import steps_of
-from beforehand.passes.house import UnknownRule, rule_alone, rules_of, version_of
+from beforehand.passes.house import UnknownRule, read_each, rule_alone, rules_of, version_of
 from beforehand.wiring import App
 from messaging.candidates import TABLES
 from models.database import reading
@@ -120,9 +120,14 @@ def _running(app: App) -> tuple[RuleSet | None, list[str]]:
     try:
         return rules_of(app), []
     except RuleErrors:
-        rules, problems = read_folder(app.settings.rules, app.settings.facts)
-        wrong = [f"a rule file is refused: {problem}" for problem in problems if not problem.warning]
-        return RuleSet(rules), wrong
+        folder, facts = app.settings.rules, app.settings.facts
+        notes: list[str] = []
+        try:
+            rules, wrong = read_each(app, folder, facts)
+        except RuleErrors as rates:
+            rules, wrong = read_folder(folder, facts)
+            notes = [f"the rates are refused: {problem}" for problem in rates.problems]
+        return RuleSet(rules), notes + [f"a rule file is refused: {each}" for each in wrong if not each.warning]
 
 
 def _subjects(app: App, running: RuleSet | None) -> dict[str, Any]:

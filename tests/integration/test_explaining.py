@@ -431,3 +431,27 @@ def test_a_broken_file_hides_neither_the_others_nor_the_past(house: House) -> No
     assert told.past
     with pytest.raises(RuleErrors):
         explain_one(house.app, "A-1", NOON, "broken")
+
+
+def test_beside_a_broken_file_the_others_are_asked_as_the_house_asks_them(house: House) -> None:
+    house.settings["rates"] = house.folder / "rates.csv"
+    house.settings["rates"].write_text("from,to,rate\nUSD,EUR,0.50\n")
+    house.rule(condition="orders: {sum: {of: net_total, at_least: 10 EUR}}")
+    house.rule("calls", steps="  - webhook: crm")
+    who = house.customer(**MINE)
+    house.add(models.Order, customer_id=who, placed_at=NOON - DAY, net_total=2_000, currency="USD")
+    told = ask(house, None)
+    assert [(rule.rule_id, rule.matching) for rule in told.rules] == [("hello", 1)]
+    assert any("BEFOREHAND_WEBHOOKS names no endpoint 'crm'" in note for note in told.notes)
+
+
+def test_rates_that_cannot_be_read_hide_nothing_of_the_past(house: House) -> None:
+    house.rule()
+    house.customer(**MINE)
+    run_rule(house.app, "hello", NOON)
+    house.settings["rates"] = house.folder / "rates.csv"
+    house.settings["rates"].write_text("from,to,rate\nUSD,EUR,much\n")
+    told = ask(house, None)
+    assert [rule.rule_id for rule in told.rules] == ["hello"]
+    assert any("the rates are refused" in note and "rates.csv" in note for note in told.notes)
+    assert told.past
