@@ -129,6 +129,7 @@ class Settings(BaseSettings):
     unknown_settle_minutes: int = Field(15, ge=1, description="How long an unknown outcome waits for evidence")
 
     host: str = Field("127.0.0.1", description="The address our own pages listen on")
+    web_port: int = Field(8000, description="The port of our own pages: callbacks of providers, pages of customers")
     post_room_port: int = Field(8025, description="The post room's page and Twilio-compatible API")
     post_room_smtp_port: int = Field(2525, description="The post room's mail server")
     prefect_port: int = Field(4200, description="Prefect's server and UI, when we start it")

@@ -1,22 +1,17 @@
 """The post room as one process: its HTTP and its mail server on one event loop."""
 
 import asyncio
-import contextlib
 import secrets
 import signal
-import socket
 import ssl
-import threading
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 from weakref import WeakSet
 
-import uvicorn
 from aiosmtpd.smtp import SMTP
 
 from beforehand.settings import Settings
+from beforehand.web.listening import InThread, first, listening, reachable, server_for
 from beforehand.web.postroom.app import create_app
 from beforehand.web.postroom.callbacks import Teller
 from beforehand.web.postroom.carrier import Carrier
@@ -29,21 +24,15 @@ from beforehand.wiring import Clock, wall_clock
 from models.vocabulary import Channel
 
 
-class _Server(uvicorn.Server):
-    """uvicorn without its own signal handlers: whoever runs the loop decides when it stops."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-class PostRoom:
+class PostRoom(InThread):
     """A post room. ``with PostRoom() as room:`` runs it in a thread on free ports, ``await room.serve(stop)`` here.
 
     ``numbers`` are the senders it owns (none named: any valid number), ``path`` its ledger file (None: memory only),
     ``inbound_url`` where customers' replies are posted, ``faults`` what shall go wrong, ``login_needed`` and ``tls``
     what the mail server asks for and offers. Raises OSError when a port is taken.
     """
+
+    name = "post room"
 
     def __init__(
         self,
@@ -64,6 +53,7 @@ class PostRoom:
         tls: ssl.SSLContext | None = None,
         clock: Clock = wall_clock,
     ) -> None:
+        super().__init__()
         self.account_sid = account_sid or "AC" + secrets.token_hex(16)
         self.auth_token = auth_token or secrets.token_hex(16)
         self.ledger = Ledger(path)
@@ -79,25 +69,20 @@ class PostRoom:
             faults=self.faults,
         )
         self._door = MailDoor(smtp_user, smtp_password, login_needed, tls)
-        self._http_socket = _listening(host, http_port)
+        self._http_socket = listening(host, http_port)
         try:
-            self._smtp_socket = _listening(host, smtp_port)
+            self._smtp_socket = listening(host, smtp_port)
         except OSError:
             self._http_socket.close()
             raise
         self.host = host
         self.http_port: int = self._http_socket.getsockname()[1]
         self.smtp_port: int = self._smtp_socket.getsockname()[1]
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
-        self._ready = threading.Event()
 
     @property
     def http_url(self) -> str:
         """Where the page and the API are."""
-        name = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host  # noqa: S104
-        return f"http://{name}:{self.http_port}"
+        return f"http://{reachable(self.host)}:{self.http_port}"
 
     @property
     def entries(self) -> list[Entry]:
@@ -116,14 +101,7 @@ class PostRoom:
         """Run until ``stop`` is set or the task is cancelled, then close ports, connections and the ledger's file."""
         teller = Teller(self.house)
         carrier = Carrier(self.house, teller)
-        config = uvicorn.Config(
-            create_app(self.house, carrier, teller, host=self.host),
-            lifespan="off",
-            log_level="warning",
-            access_log=False,
-            timeout_graceful_shutdown=2,
-        )
-        server = _Server(config)
+        server = server_for(create_app(self.house, carrier, teller, host=self.host))
         web = asyncio.create_task(server.serve(sockets=[self._http_socket]))
         loop = asyncio.get_running_loop()
         sessions: WeakSet[SMTP] = WeakSet()
@@ -139,7 +117,7 @@ class PostRoom:
                 await asyncio.sleep(0.01)
             if started:
                 started()
-            await _first(stop.wait(), web)
+            await first(stop.wait(), web)
         finally:
             server.should_exit = True
             mail.close()
@@ -149,50 +127,6 @@ class PostRoom:
             await asyncio.gather(web, return_exceptions=True)
             await teller.close()
             self.ledger.close()
-
-    def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._in_thread, name="post-room", daemon=True)
-        self._thread.start()
-        if not self._ready.wait(10):
-            raise RuntimeError("the post room did not start within 10 s")
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, wrong: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._loop and self._stop:
-            with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._stop.set)
-        if self._thread:
-            self._thread.join(10)
-
-    def _in_thread(self) -> None:
-        async def main() -> None:
-            self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-            await self.serve(self._stop, self._ready.set)
-
-        asyncio.run(main())
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio sets TCP_NODELAY only where the protocol is named; without it every answer waits 40 ms.
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen(512)
-        listening.setblocking(False)
-    except OSError:
-        listening.close()
-        raise
-    return listening
-
-
-async def _first(*waits: Awaitable[object]) -> None:
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    tasks[0].cancel()
 
 
 def from_settings(settings: Settings, *, inbound_url: str | None = None) -> PostRoom:

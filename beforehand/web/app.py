@@ -1,0 +1,39 @@
+"""Our pages as one web application: what providers post to, and what customers open."""
+
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, FastAPI
+from fastapi.middleware.trustedhost import TrustedHostMiddleware
+
+from beforehand.settings import Settings
+from beforehand.web import health
+from beforehand.web.guard import BodyLimit, SecurityHeaders
+from beforehand.wiring import App
+
+ROUTERS: tuple[Callable[[App], APIRouter], ...] = (health.router,)
+"""One line for each part of the pages: ``beforehand/web/<name>`` gives ``router(app)``."""
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def create_app(app: App) -> FastAPI:
+    """Put the pages together. No documentation pages: theirs would load scripts from elsewhere.
+
+    Every route that touches the database is a plain function, so that it runs in a thread, and answers 2xx only after
+    its transaction has committed. In tests: ``TestClient(create_app(app), base_url=app.settings.public_url)``.
+    """
+    pages = FastAPI(title="Beforehand", docs_url=None, redoc_url=None, openapi_url=None)
+    pages.add_middleware(BodyLimit)
+    pages.add_middleware(TrustedHostMiddleware, allowed_hosts=trusted_hosts(app.settings), www_redirect=False)
+    pages.add_middleware(SecurityHeaders)
+    for router in ROUTERS:
+        pages.include_router(router(app))
+    return pages
+
+
+def trusted_hosts(settings: Settings) -> list[str]:
+    """The names by which we may be asked: our public address's, the one we listen on, and this machine's own."""
+    public = urlsplit(settings.public_url).hostname or ""
+    own = () if settings.host in ("0.0.0.0", "::", "") else (settings.host,)  # noqa: S104
+    return list(dict.fromkeys(name for name in (public, *own, *LOOPBACK) if name))

@@ -1,0 +1,40 @@
+"""Whether we live and whether we can work: for whoever watches the process."""
+
+import logging
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from beforehand.wiring import App
+from models.database import is_current
+
+log = logging.getLogger("beforehand.web")
+
+
+def router(app: App) -> APIRouter:
+    """``/healthz``: the process answers. ``/readyz``: the database answers, and its schema is the newest."""
+    routes = APIRouter()
+
+    @routes.get("/healthz")
+    async def alive() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @routes.get("/readyz")
+    def ready() -> JSONResponse:
+        wrong = not_ready(app)
+        return JSONResponse({"status": wrong or "ok"}, status_code=503 if wrong else 200)
+
+    return routes
+
+
+def not_ready(app: App) -> str:
+    """Why we cannot work now, in words without details; an empty text where all is well."""
+    try:
+        with app.engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+        return "" if is_current(app.engine) else "the database's schema is not the newest"
+    except SQLAlchemyError as wrong:
+        log.error("the database does not answer: %s", type(wrong).__name__)
+        return "the database does not answer"

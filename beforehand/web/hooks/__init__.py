@@ -1,0 +1,1 @@
+"""What providers tell us: each in its own module, its validators first."""

@@ -1,0 +1,46 @@
+"""Our pages as a server: in the house's own process, or in a thread of a test."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+
+from beforehand.web.app import create_app
+from beforehand.web.listening import InThread, first, listening, reachable, server_for
+from beforehand.wiring import App
+
+
+class Pages(InThread):
+    """Our pages. ``with Pages(app) as pages:`` runs them in a thread, ``await pages.serve(stop)`` here.
+
+    ``port`` 0 takes a free one, and that address becomes the public one: use ``pages.app`` from there on, whose
+    ``settings.public_url`` is ``pages.url``. With another port the settings' own public address stays. Raises OSError
+    where the port is taken.
+    """
+
+    name = "pages"
+
+    def __init__(self, app: App, port: int = 0) -> None:
+        super().__init__()
+        host = app.settings.host
+        self._socket: socket.socket = listening(host, port)
+        self.port: int = self._socket.getsockname()[1]
+        self.url = f"http://{reachable(host)}:{self.port}"
+        if not port:
+            app = replace(app, settings=app.settings.model_copy(update={"public_url": self.url}))
+        self.app = app
+
+    async def serve(self, stop: asyncio.Event, started: Callable[[], None] | None = None) -> None:
+        """Run until ``stop`` is set or the task is cancelled, then close the port and the connections."""
+        server = server_for(create_app(self.app))
+        serving = asyncio.create_task(server.serve(sockets=[self._socket]))
+        try:
+            while not server.started and not serving.done():
+                await asyncio.sleep(0.01)
+            if started:
+                started()
+            await first(stop.wait(), serving)
+        finally:
+            server.should_exit = True
+            await asyncio.gather(serving, return_exceptions=True)
+            self._socket.close()
