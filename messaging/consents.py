@@ -4,19 +4,22 @@ Whoever withdraws (a STOP, an unsubscribe, a callback that says so) calls :func:
 claim and every arming calls :func:`heed` first. So each claim is either committed before the withdrawal, or sees it.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, text
+from sqlalchemy import Connection, delete, insert, text
 
 from messaging.addresses import EMAIL
 from messaging.addresses import address_hash as hash_of
 from models.customer import Consent, Suppression
 from models.database import dialect_insert
+from models.housekeeping import Lease
 from models.vocabulary import Channel, ConsentVerdict, Purpose
 
 consent = Consent.__table__  # type: ignore[attr-defined]
 suppression = Suppression.__table__  # type: ignore[attr-defined]
+lease = Lease.__table__  # type: ignore[attr-defined]
 
 EVERY = "all"
 """The word for every channel or purpose in a suppression or a consent entry."""
@@ -26,6 +29,9 @@ STOP_CAUSE = "stop"
 
 NEVER_CALL_CAUSE = "never_call"
 """The cause of a suppression that key 9 in a call made; START by SMS lifts no calls."""
+
+ERASING = "erase consents"
+"""While this row is in ``lease``, the database lets entries of the ledger be deleted (migration 0004)."""
 
 SILENCE = 0x5349_4C45_4E43_45
 """The number of the advisory lock on PostgreSQL."""
@@ -83,6 +89,14 @@ def record_consent(
     rows = [{"customer_id": key} | row for key in sorted(set(customer_ids))]
     if rows:
         connection.execute(dialect_insert(connection, consent).on_conflict_do_nothing(), rows)
+
+
+@contextmanager
+def erasing(connection: Connection, at: datetime) -> Iterator[None]:
+    """Let this transaction delete from the ledger: only for the erasure of a person. Nobody else sees it open."""
+    connection.execute(insert(lease).values(duty=ERASING, holder="erasure", until=at))
+    yield
+    connection.execute(delete(lease).where(lease.c.duty == ERASING))
 
 
 def _check_words(channel: str, purpose: str) -> None:

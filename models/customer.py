@@ -92,10 +92,13 @@ class Consent(Base, table=True):
 
 
 class Suppression(Base, table=True):
-    """An address we must not use, and why. ``address_hash`` is keyed, so that it survives erasure of the address."""
+    """An address we must not use, and why. ``address_hash`` is keyed, so that it survives erasure of the address.
+
+    Each cause is kept on its own: START takes back what a STOP made and leaves a bounce or a complaint.
+    """
 
     __tablename__ = "suppression"
-    __table_args__ = (UniqueConstraint("address_hash", "channel", "scope"),)
+    __table_args__ = (UniqueConstraint("address_hash", "channel", "scope", "cause"),)
 
     id: int | None = key()
     address_hash: str = Field(max_length=64)
