@@ -2,20 +2,17 @@
 
 import ssl
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from beforehand.web.postroom.faults import Fault
 from beforehand.web.postroom.server import PostRoom
 from messaging.channels.base import Envelope
 from messaging.channels.mail import Mail, MailServer
 from models.vocabulary import OutcomeClass
+from tests.conformance.certificates import certificate_in, serving
 from tests.conformance.raw_servers import RawServer, nobody_listens, smtp
 
 LONG = ("x" * 900 + "\n") * 12_000
@@ -157,31 +154,12 @@ def test_a_mail_server_proves_nothing() -> None:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate for ``localhost`` that only this test trusts, with its key in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(datetime.now(UTC) - timedelta(days=1))
-        .not_valid_after(datetime.now(UTC) + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "server.pem"
-    plain = serialization.NoEncryption()
-    secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-    path.write_bytes(secret + made.public_bytes(serialization.Encoding.PEM))
-    return path
+    return certificate_in(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture
 def tls_room(certificate: Path) -> Iterator[PostRoom]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    with PostRoom(tls=context, smtp_user="shop", smtp_password="right", login_needed=True) as room:
+    with PostRoom(tls=serving(certificate), smtp_user="shop", smtp_password="right", login_needed=True) as room:
         yield room
 
 

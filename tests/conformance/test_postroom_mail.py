@@ -3,20 +3,17 @@
 import smtplib
 import ssl
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from beforehand.web.postroom import PostRoom
 from messaging.channels.base import Envelope
 from messaging.channels.mail import Mail, MailServer
 from models.vocabulary import OutcomeClass
+from tests.conformance.certificates import certificate_in, serving
 from tests.conformance.postroom_tools import QUICK
 
 HTML = '<p lang="zh">您好</p>'
@@ -96,29 +93,6 @@ def test_odd_mail_is_kept_all_the_same(room: PostRoom, raw: bytes) -> None:
     assert entry.as_json()["kind"] == "email"
 
 
-def _certificate(folder: Path) -> ssl.SSLContext:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    no_word = serialization.NoEncryption()
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, no_word)
-    file = folder / "both.pem"
-    file.write_bytes(pem + made.public_bytes(serialization.Encoding.PEM))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(file)
-    return context
-
-
 def _trusting() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -126,7 +100,12 @@ def _trusting() -> ssl.SSLContext:
 
 
 def test_login_after_starttls_is_asked_and_checked(tmp_path: Path) -> None:
-    door = {"smtp_user": "shop", "smtp_password": "s3cret", "login_needed": True, "tls": _certificate(tmp_path)}
+    door = {
+        "smtp_user": "shop",
+        "smtp_password": "s3cret",
+        "login_needed": True,
+        "tls": serving(certificate_in(tmp_path)),
+    }
     with PostRoom(pace=QUICK, **door) as room:
         with smtplib.SMTP("127.0.0.1", room.smtp_port) as smtp:
             smtp.ehlo()
@@ -145,7 +124,7 @@ def test_login_after_starttls_is_asked_and_checked(tmp_path: Path) -> None:
 @pytest.mark.parametrize("secure", [False, True])
 def test_our_mail_channel_gets_through(tmp_path: Path, secure: bool) -> None:
     door = {"smtp_user": "shop", "smtp_password": "s3cret", "login_needed": secure}
-    with PostRoom(pace=QUICK, tls=_certificate(tmp_path) if secure else None, **door) as room:
+    with PostRoom(pace=QUICK, tls=serving(certificate_in(tmp_path)) if secure else None, **door) as room:
         login = {"user": "shop", "password": "s3cret"} if secure else {}
         sender = "care@beforehand.example"
         server = MailServer(

@@ -4,19 +4,16 @@ import asyncio
 import ssl
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from messaging.webhooks.wire import Answer, Endpoint, post
+from tests.conformance.certificates import certificate_in, serving
 
 NOW = datetime(2026, 3, 10, 9, tzinfo=UTC)
 
@@ -24,25 +21,7 @@ NOW = datetime(2026, 3, 10, 9, tzinfo=UTC)
 @pytest.fixture
 def secured(tmp_path: Path) -> Iterator[tuple[int, Path, list[dict[str, str]]]]:
     """A server with a certificate for localhost: its port, the certificate to trust, the headers it got."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    begins = datetime.now(UTC) - timedelta(days=1)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(begins)
-        .not_valid_after(begins + timedelta(days=3))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    plain = serialization.NoEncryption()
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-    trusted, both = tmp_path / "trusted.pem", tmp_path / "both.pem"
-    trusted.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    both.write_bytes(pem + trusted.read_bytes())
+    certificate = certificate_in(tmp_path)
     got: list[dict[str, str]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -55,12 +34,10 @@ def secured(tmp_path: Path) -> Iterator[tuple[int, Path, list[dict[str, str]]]]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(both)
     server = HTTPServer(("127.0.0.1", 0), Handler)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.socket = serving(certificate).wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server.server_address[1], trusted, got
+    yield server.server_address[1], certificate, got
     server.shutdown()
     server.server_close()
 
