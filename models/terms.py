@@ -61,12 +61,18 @@ class TaskStep:
 
 @dataclass(frozen=True)
 class VoucherStep:
-    """A ``voucher`` step: reserve a voucher; the next ``send`` shows its code."""
+    """A ``voucher`` step: reserve a voucher; the next ``send`` shows its code.
+
+    ``budget`` is the rule's for each calendar ``budget_per`` (``month``, ``week`` or ``day``); ``most`` is what one
+    customer may be promised by all rules together within the rolling ``most_within``.
+    """
 
     worth: Money
     valid_for: relativedelta
     budget: Money | None = None
-    budget_per: str | None = None  # "month", "week" or "day"
+    budget_per: str | None = None
+    most: Money | None = None
+    most_within: relativedelta | None = None
 
 
 @dataclass(frozen=True)

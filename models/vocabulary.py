@@ -59,6 +59,7 @@ class Reason(StrEnum):
     OWNER_CHANGED = "owner_changed"
     AT_MOST = "at_most"
     BUDGET = "budget"
+    CUSTOMER_BUDGET = "customer_budget"
 
 
 REASON_TEXT: dict[Reason, str] = {
@@ -86,6 +87,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.OWNER_CHANGED: "it belongs to somebody else by now",
     Reason.AT_MOST: "the rule has sent all that it may for now",
     Reason.BUDGET: "the budget for vouchers is used up",
+    Reason.CUSTOMER_BUDGET: "the customer has been promised vouchers enough lately",
 }
 
 

@@ -52,7 +52,8 @@ STEP_WORDS: dict[str, str] = {
 VOUCHER_WORDS: dict[str, str] = {
     "worth": "such as 50 EUR",
     "valid_for": "how long it can be used",
-    "budget": "such as 5000 EUR per month",
+    "budget": "what the rule may promise, such as 5000 EUR per month",
+    "per_customer": "what one customer may be promised by all rules together, such as 100 EUR per 12 months",
 }
 
 
@@ -170,6 +171,7 @@ def _voucher() -> Schema:
         "worth": ref("money"),
         "valid_for": ref("duration"),
         "budget": text_of(r"^.+ [A-Z]{3} per (day|week|month)\s*$"),
+        "per_customer": text_of(r"^.+ [A-Z]{3} per .+$"),
     }
     words = {key: VOUCHER_WORDS[key] for key in VOUCHER_TERMS}
     return _object(words, shapes, required=["worth", "valid_for"])

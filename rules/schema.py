@@ -42,7 +42,7 @@ WAIT_KEYS = ("wait", "stop_if")
 TASK_KEYS = ("task", "to")
 WEBHOOK_KEYS = ("webhook", "with")
 VOUCHER_KEYS = ("voucher",)
-VOUCHER_TERMS = ("worth", "valid_for", "budget")
+VOUCHER_TERMS = ("worth", "valid_for", "budget", "per_customer")
 STEP_KEYS: dict[str, tuple[str, ...]] = {
     "send": SEND_KEYS,
     "call": CALL_KEYS,

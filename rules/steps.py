@@ -192,10 +192,12 @@ class StepReader:
             if key not in terms.value:
                 self.said.add(terms, f"a voucher needs '{key}'", expected="{worth: 50 EUR, valid_for: 90 days}")
         budget, per = self._budget(terms)
-        if worth and budget and (budget.currency != worth.currency or budget.minor < worth.minor):
-            expected = f"an amount in {worth.currency}, the worth of one voucher or more"
-            self.said.add(terms.value["budget"], "this budget does not pay for a single voucher", expected=expected)
-        return VoucherStep(worth, lasts, budget, per) if worth and lasts else None
+        most, within = self._per_customer(terms)
+        for key, amount in (("budget", budget), ("per_customer", most)):
+            if worth and amount and (amount.currency != worth.currency or amount.minor < worth.minor):
+                expected = f"an amount in {worth.currency}, the worth of one voucher or more"
+                self.said.add(terms.value[key], f"this {key} does not pay for a single voucher", expected=expected)
+        return VoucherStep(worth, lasts, budget, per, most, within) if worth and lasts else None
 
     def _worth(self, terms: Node) -> Money | None:
         if "worth" not in terms.value:
@@ -217,6 +219,17 @@ class StepReader:
             self.said.add(node, f"'{node.value}' is no budget", expected="such as 5000 EUR per month")
             return None, None
         return amount, per
+
+    def _per_customer(self, terms: Node) -> tuple[Money | None, relativedelta | None]:
+        node = terms.value.get("per_customer")
+        if node is None:
+            return None, None
+        said, _, window = str(node.value).partition(" per ")
+        amount, within = money(said), duration(window)
+        if amount is None or within is None:
+            self.said.add(node, f"'{node.value}' is no amount per time", expected="such as 100 EUR per 12 months")
+            return None, None
+        return amount, within
 
     def lasts(self, node: Node, key: str) -> relativedelta | None:
         """Read a duration under ``key``; None where it is absent or wrong (noted)."""

@@ -49,6 +49,7 @@ STEP_GATES: tuple[Gate, ...] = (
     Gate("quiet hours", times.quiet_hours, (Reason.QUIET_HOURS,), "BEFOREHAND_QUIET_HOURS"),
     Gate("send-by", times.send_by, (Reason.TOO_LATE,), "limits.valid_for"),
     Gate("at most", amounts.at_most, (Reason.AT_MOST,), "limits.at_most"),
+    Gate("vouchers per customer", amounts.budget_of_customer, (Reason.CUSTOMER_BUDGET,), "per_customer"),
     Gate("voucher budget", amounts.budget, (Reason.BUDGET,), "budget"),
     Gate("shadow", occasion.in_shadow, (Reason.SHADOW,), "status"),
 )

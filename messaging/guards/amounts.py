@@ -40,6 +40,34 @@ def budget(connection: Connection, case_: Case) -> None:
     _let_in(connection, left // step.worth.minor, Reason.BUDGET)
 
 
+def budget_of_customer(connection: Connection, case_: Case) -> None:
+    """Withhold from whoever has been promised vouchers enough within the rolling window, by whatever rule."""
+    step = case_.run.voucher
+    if step is None or step.most is None or step.most_within is None or case_.begins_with_wait:
+        return
+    open_ones = select(candidate.c.customer_id).where(open_for_decision())
+    had = (
+        select(voucher.c.customer_id, func.sum(voucher.c.worth).label("worth"))
+        .where(
+            voucher.c.currency == step.most.currency,
+            voucher.c.issued_at > case_.now - step.most_within,
+            voucher.c.voided_at.is_(None),
+            voucher.c.customer_id.in_(open_ones),
+        )
+        .group_by(voucher.c.customer_id)
+        .subquery()
+    )
+    order = (candidate.c.matched_at, candidate.c.id)
+    turn = func.row_number().over(partition_by=candidate.c.customer_id, order_by=order)
+    ranked = select(candidate.c.id, candidate.c.customer_id, turn.label("turn")).where(open_for_decision()).subquery()
+    over = (
+        select(ranked.c.id)
+        .outerjoin(had, had.c.customer_id == ranked.c.customer_id)
+        .where(func.coalesce(had.c.worth, 0) + ranked.c.turn * step.worth.minor > step.most.minor)
+    )
+    withhold(connection, Reason.CUSTOMER_BUDGET, candidate.c.id.in_(over))
+
+
 def _let_in(connection: Connection, room: int, reason: Reason) -> None:
     turn = func.row_number().over(order_by=(candidate.c.matched_at, candidate.c.id))
     ranked = select(candidate.c.id, turn.label("turn")).where(open_for_decision()).subquery()

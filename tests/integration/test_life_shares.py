@@ -211,6 +211,19 @@ def test_the_budget_holds_for_a_voucher_behind_a_wait(house: House) -> None:
     assert (report.vouchers, report.withheld) == (1, {Reason.BUDGET: 1})
 
 
+def test_one_customer_is_promised_no_more_than_is_right_by_all_rules_together(house: House) -> None:
+    worth = "  - {voucher: {worth: 50 EUR, valid_for: 90 days, per_customer: 100 EUR per 60 days}}\n"
+    house.rule("first", steps=worth + "  - {send: hello, by: [sms]}")
+    house.rule("second", steps=worth + "  - {send: hello, by: [sms]}")
+    house.rule("third", steps=worth + "  - {send: hello, by: [sms]}")
+    house.customer()
+    assert [run_rule(house.app, rule, NOON).vouchers for rule in ("first", "second")] == [1, 1]
+    assert run_rule(house.app, "third", NOON + HOUR).withheld == {Reason.CUSTOMER_BUDGET: 1}
+    house.customer()
+    assert run_rule(house.app, "third", NOON + 2 * HOUR).vouchers == 1
+    assert run_rule(house.app, "third", NOON + 60 * DAY + HOUR).vouchers == 1
+
+
 @pytest.mark.parametrize(
     ("per", "zone", "began"),
     [
