@@ -7,6 +7,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine, insert, select, update
 
@@ -15,7 +16,7 @@ from beforehand import ROOT
 from beforehand.settings import Settings
 from beforehand.wiring import App
 from models import Base
-from models.database import reading, writing
+from models.database import connect, migrate, reading, writing
 from models.terms import THE_BEGINNING
 
 NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
@@ -110,3 +111,22 @@ class House:
         table = model.__table__  # type: ignore[attr-defined]
         with writing(self.engine) as connection:
             connection.execute(update(table).where(where(table.c)).values(**values))
+
+
+def house_for_commands(folder: Path, patch: pytest.MonkeyPatch, **environment: str) -> House:
+    """A house in a SQLite file of ``folder``, with a template and the rule ``hello``, that commands work in.
+
+    ``environment``: what else is set there, such as ``COLUMNS``.
+    """
+    url = f"sqlite:///{folder / 'cli.db'}"
+    made = House(connect(url), folder)
+    migrate(made.engine)
+    patch.chdir(folder)
+    patch.setenv("BEFOREHAND_DATABASE_URL", url)
+    patch.setenv("BEFOREHAND_RULES", str(folder / "rules"))
+    patch.setenv("BEFOREHAND_TEMPLATES", str(folder / "templates"))
+    for name, value in environment.items():
+        patch.setenv(name, value)
+    made.template()
+    made.rule()
+    return made

@@ -7,31 +7,19 @@ from pathlib import Path
 from unicodedata import category
 
 import pytest
-from sqlalchemy import Engine
 from typer.testing import CliRunner, Result
 
 import models
 from beforehand.cli import app
 from beforehand.passes import run_rule
-from models.database import connect, migrate
-from tests.deciding import NOON, House
+from tests.deciding import NOON, House, house_for_commands
 
 AT_NOON = ["--at", NOON.isoformat()]
 
 
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
-    url = f"sqlite:///{tmp_path / 'cli.db'}"
-    engine: Engine = connect(url)
-    migrate(engine)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("BEFOREHAND_DATABASE_URL", url)
-    monkeypatch.setenv("BEFOREHAND_RULES", str(tmp_path / "rules"))
-    monkeypatch.setenv("BEFOREHAND_TEMPLATES", str(tmp_path / "templates"))
-    monkeypatch.setenv("BEFOREHAND_LIVE_FROM", "2000-01-01T00:00:00Z")
-    monkeypatch.setenv("COLUMNS", "60")
-    made = House(engine, tmp_path)
-    made.template()
+    made = house_for_commands(tmp_path, monkeypatch, BEFOREHAND_LIVE_FROM="2000-01-01T00:00:00Z", COLUMNS="60")
     made.rule(condition="orders: {count: {at_least: 1}, within: 30 days}")
     return made
 

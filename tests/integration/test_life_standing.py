@@ -21,9 +21,9 @@ from beforehand.passes.in_force import write_down
 from beforehand.status import status_of
 from flows.deployments import wanted
 from flows.hands import of_app
-from models.database import connect, migrate, writing
+from models.database import writing
 from models.vocabulary import Reason
-from tests.deciding import NOON, House
+from tests.deciding import NOON, House, house_for_commands
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 WAITS = "  - {send: hello, by: [sms]}\n  - wait: 2 days\n  - {send: %s, by: [sms]}"
@@ -132,15 +132,7 @@ def test_status_tells_rules_passes_waiting_matches_and_open_messages(house: Hous
 def test_the_command_says_it_and_leaves_with_1_where_the_files_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url = f"sqlite:///{tmp_path / 'cli.db'}"
-    made = House(connect(url), tmp_path)
-    migrate(made.engine)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("BEFOREHAND_DATABASE_URL", url)
-    monkeypatch.setenv("BEFOREHAND_RULES", str(tmp_path / "rules"))
-    monkeypatch.setenv("COLUMNS", "140")
-    made.template()
-    made.rule()
+    made = house_for_commands(tmp_path, monkeypatch, COLUMNS="140")
     made.customer()
     run_rule(made.app, "hello", NOON)
     runner = CliRunner()

@@ -4,32 +4,18 @@ import json
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
 from typer.testing import CliRunner, Result
 
 import models
 from beforehand.cli import app
-from models.database import connect, migrate
-from tests.deciding import NOON, House
+from tests.deciding import NOON, House, house_for_commands
 
 AT_NOON = ["--now", NOON.isoformat()]
 
 
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
-    url = f"sqlite:///{tmp_path / 'cli.db'}"
-    engine: Engine = connect(url)
-    migrate(engine)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("BEFOREHAND_DATABASE_URL", url)
-    monkeypatch.setenv("BEFOREHAND_RULES", str(tmp_path / "rules"))
-    monkeypatch.setenv("BEFOREHAND_TEMPLATES", str(tmp_path / "templates"))
-    monkeypatch.setenv("BEFOREHAND_LIVE_FROM", "the beginning")
-    monkeypatch.setenv("COLUMNS", "100")
-    made = House(engine, tmp_path)
-    made.template()
-    made.rule()
-    return made
+    return house_for_commands(tmp_path, monkeypatch, BEFOREHAND_LIVE_FROM="the beginning", COLUMNS="100")
 
 
 def call(*words: str) -> Result:

@@ -11,27 +11,15 @@ from typer.testing import CliRunner, Result
 
 import models
 from beforehand.cli import app
-from models.database import connect, migrate
-from tests.deciding import NOON, House
+from tests.deciding import NOON, House, house_for_commands
 
 
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
-    url = f"sqlite:///{tmp_path / 'cli.db'}"
-    engine = connect(url)
-    migrate(engine)
     for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):  # a hook that runs the tests would set them
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("BEFOREHAND_DATABASE_URL", url)
-    monkeypatch.setenv("BEFOREHAND_RULES", str(tmp_path / "rules"))
-    monkeypatch.setenv("BEFOREHAND_TEMPLATES", str(tmp_path / "templates"))
-    monkeypatch.setenv("COLUMNS", "160")
-    made = House(engine, tmp_path)
-    made.template()
-    made.rule()
-    return made
+    return house_for_commands(tmp_path, monkeypatch, COLUMNS="160")
 
 
 def git(house: House, *words: str) -> str:

@@ -6,30 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
 from typer.testing import CliRunner, Result
 
 from beforehand.cli import app
-from models.database import connect, migrate
-from tests.deciding import NOON, House
+from tests.deciding import NOON, House, house_for_commands
 
 AT_NOON = ["--now", NOON.isoformat()]
 
 
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
-    url = f"sqlite:///{tmp_path / 'cli.db'}"
-    engine: Engine = connect(url)
-    migrate(engine)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("BEFOREHAND_DATABASE_URL", url)
-    monkeypatch.setenv("BEFOREHAND_RULES", str(tmp_path / "rules"))
-    monkeypatch.setenv("BEFOREHAND_TEMPLATES", str(tmp_path / "templates"))
-    monkeypatch.setenv("COLUMNS", "120")
-    made = House(engine, tmp_path)
-    made.template()
-    made.rule()
-    return made
+    return house_for_commands(tmp_path, monkeypatch, COLUMNS="120")
 
 
 def preview(*words: str) -> Result:
