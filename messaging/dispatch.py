@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -17,7 +18,8 @@ from sqlalchemy.exc import DBAPIError
 from messaging.channels.base import Channel as Way
 from messaging.channels.base import Envelope, Outcome
 from messaging.claims import Claim, Claimed
-from messaging.outbox import Stops, arm, claim, fail, give_back
+from messaging.outbox import Stops, arm, claim, fail, give_back, stand_down
+from messaging.points import At, Point, nowhere
 from messaging.policy import Policy
 from messaging.recording import DEADLINE, record_all
 from models.database import writing
@@ -66,7 +68,7 @@ class Plan:
     """How to dispatch. ``limit``: at most so many messages a channel (None: all that is due).
 
     ``stopping`` is asked between small groups: True lets go at once. ``at`` is told of each point that a crash may
-    hit (``claimed``, ``rendered``, ``armed``, ``sent``, ``recorded``); proofs raise there.
+    hit. ``ticks`` are seconds that no change of the wall clock moves.
     """
 
     policy: Policy
@@ -76,7 +78,8 @@ class Plan:
     limit: int | None = None
     stops: Stops | None = None
     stopping: Callable[[], bool] = lambda: False
-    at: Callable[[str], None] = lambda _point: None
+    at: At = nowhere
+    ticks: Callable[[], float] = time.monotonic
 
 
 def dispatch(
@@ -126,13 +129,14 @@ class _Drain:
                 channels=[self.way.name],
                 stops=self.plan.stops,
             )
-        self.plan.at("claimed")
+            self.plan.at(Point.CLAIMING)
+        self.plan.at(Point.CLAIMED)
         return claimed
 
     def _send_batch(self, pool: ThreadPoolExecutor, claims: Sequence[Claim]) -> DispatchReport:
         ready, broken = self._render(claims)
         fail(self.engine, broken, self.clock())
-        self.plan.at("rendered")
+        self.plan.at(Point.RENDERED)
         report = DispatchReport(failed=len(broken))
         left = list(ready)
         while left and not (report.stopped or self.plan.stopping()):
@@ -143,37 +147,51 @@ class _Drain:
 
     def _send_group(self, pool: ThreadPoolExecutor, group: Sequence[tuple[Claim, Envelope]]) -> DispatchReport:
         envelopes = {c.attempt_id: envelope for c, envelope in group}
-        armed = arm(
-            self.engine,
-            [c for c, _ in group],
-            self.clock(),
-            lease_seconds=self.plan.lease_seconds,
-            provider=self.way.provider,
-            fingerprints={key: self.way.fingerprint(envelope) for key, envelope in envelopes.items()},
-        )
-        self.plan.at("armed")
-        results = list(pool.map(lambda c: (c, self._try(c, envelopes[c.attempt_id])), armed))
-        self.plan.at("sent")
+        began = self.plan.ticks()
+        armed = self._arm([c for c, _ in group], envelopes)
+        self.plan.at(Point.ARMED)
+        results = list(pool.map(lambda c: (c, self._try(c, envelopes[c.attempt_id], began)), armed))
+        self.plan.at(Point.ANSWERED)
         moved = self._record(results)
-        self.plan.at("recorded")
+        self.plan.at(Point.RECORDED)
         return _count(self.way.name, results, moved)
+
+    def _arm(self, claims: Sequence[Claim], envelopes: Mapping[int, Envelope]) -> list[Claim]:
+        """Arm; where the database goes away meanwhile, what may be armed is stood down, since nothing was sent."""
+        marks = {key: self.way.fingerprint(envelope) for key, envelope in envelopes.items()}
+        lease, provider = self.plan.lease_seconds, self.way.provider
+        now = self.clock()
+        try:
+            return arm(
+                self.engine, claims, now, lease_seconds=lease, provider=provider, fingerprints=marks, at=self.plan.at
+            )
+        except DBAPIError:
+            with suppress(DBAPIError):  # it is still away: the reaper parks what is armed as unknown
+                stand_down(self.engine, claims, self.clock())
+            raise
 
     def _record(self, results: Sequence[tuple[Claim, Outcome]]) -> Counter[MessageState]:
         """Commit results; what is known of a send must not be lost to a database that is away for a moment."""
         for wait in RECORD_WAITS:
             try:
-                return record_all(self.engine, results, self.clock())
+                return record_all(self.engine, results, self.clock(), at=self.plan.at)
             except DBAPIError as wrong:
                 _log.warning("results could not be recorded yet: %s", type(wrong.orig).__name__)
                 time.sleep(wait)
-        return record_all(self.engine, results, self.clock())
+        return record_all(self.engine, results, self.clock(), at=self.plan.at)
 
-    def _try(self, claim: Claim, envelope: Envelope) -> Outcome:
-        """Look at the deadline once more, then try. A process that slept since it armed must not send."""
+    def _try(self, claim: Claim, envelope: Envelope, began: float) -> Outcome:
+        """Look at the deadline once more, then try. A process that slept since it ``began`` to arm must not send.
+
+        Two clocks are asked: the wall's may have been set back, the other one may have stood still with the machine.
+        """
         now = self.clock()
-        last = claim.lease_until - timedelta(seconds=min(self.plan.send_timeout, self.plan.lease_seconds / 2))
-        if now >= last or (claim.expires_at is not None and now >= claim.expires_at):
+        spare = min(self.plan.send_timeout, self.plan.lease_seconds / 2)
+        late = now >= claim.lease_until - timedelta(seconds=spare)
+        slept = self.plan.ticks() - began >= self.plan.lease_seconds - spare
+        if late or slept or (claim.expires_at is not None and now >= claim.expires_at):
             return Outcome(OutcomeClass.NOT_ACCEPTED, code=DEADLINE)
+        self.plan.at(Point.SENDING)
         try:
             return self.way.send(envelope)
         except Exception as bug:

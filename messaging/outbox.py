@@ -28,6 +28,8 @@ from sqlalchemy import (
 )
 
 from messaging.claims import CLAIMABLE, Claim, Claimed, attempt, evidence, message
+from messaging.consents import heed
+from messaging.points import At, Point, nowhere
 from messaging.policy import Policy
 from messaging.recheck import is_barred, newest_consent, recheck, suppressed
 from messaging.recording import PAUSE, record, record_all
@@ -60,6 +62,7 @@ def claim(
     Must run in a write transaction. Looks again at the kill switch, the rule (``stops``), the owner, suppression,
     guest list, consent, send-by and quiet hours. What may not go gets its named reason in the same transaction.
     """
+    heed(connection)
     stops_now = stopped(connection, message.c.rule_id, "channel", message.c.channel)
     withheld = _mark_stopped(connection, now, stops_now, channels)
     ids = _due(connection, now, limit, stops_now, _awake(connection, now, channels))
@@ -172,6 +175,7 @@ def arm(
     lease_seconds: float = 60,
     provider: str = "",
     fingerprints: Mapping[int, str] | None = None,
+    at: At = nowhere,
 ) -> list[Claim]:
     """Commit that these claims are about to be on the wire. Only what is returned may be sent.
 
@@ -183,18 +187,10 @@ def arm(
     until = now + timedelta(seconds=lease_seconds)
     leases = {c.attempt_id: c for c in claims}
     with writing(engine) as connection:
-        barred = suppressed(connection, {c.address_hash for c in claims})
-        free = [c.message_id for c in claims if not is_barred(c.channel, c.address_hash, c.purpose, barred)]
-        fit = select(message.c.id).where(
-            message.c.id.in_(free),
-            func.coalesce(newest_consent(), "") != ConsentVerdict.WITHDRAWN,
-            message.c.state == MessageState.CLAIMED,
-            or_(message.c.expires_at.is_(None), message.c.expires_at > now),
-            ~stopped(connection, message.c.rule_id, "channel", message.c.channel),
-        )
+        fit = _fit(connection, [leases[key] for key in _lock_held(connection, claims, now)], now)
         change = (
             update(attempt)
-            .where(_held(claims), attempt.c.lease_until > now, attempt.c.message_id.in_(fit))
+            .where(attempt.c.id.in_([c.attempt_id for c in fit]))
             .values(state=AttemptState.IN_FLIGHT, armed_at=now, lease_until=until, provider=provider)
             .returning(attempt.c.id)
         )
@@ -206,16 +202,64 @@ def arm(
             .values(state=MessageState.IN_FLIGHT, tries=message.c.tries + 1)
         )
         _return(connection, [c for c in claims if c.attempt_id not in set(armed)], now)
+        at(Point.ARMING)
     return [replace(leases[key], lease_until=until) for key in armed]
+
+
+def _lock_held(connection: Connection, claims: Sequence[Claim], now: datetime) -> list[int]:
+    """Lock the attempts that are ours by a lease that holds. Attempts before messages, as everywhere."""
+    ours = select(attempt.c.id).where(_held(claims), attempt.c.lease_until > now)
+    return list(connection.execute(ours.order_by(attempt.c.id).with_for_update()).scalars())
+
+
+def _fit(connection: Connection, claims: Sequence[Claim], now: datetime) -> list[Claim]:
+    """Lock the messages and keep those that may go. Without the lock a result that comes late could be overwritten."""
+    keys = [c.message_id for c in claims]
+    standing = select(message.c.id).where(message.c.id.in_(keys), message.c.state == MessageState.CLAIMED)
+    locked = list(connection.execute(standing.order_by(message.c.id).with_for_update()).scalars())
+    barred = suppressed(connection, {c.address_hash for c in claims})
+    may = select(message.c.id).where(
+        message.c.id.in_(locked),
+        func.coalesce(newest_consent(), "") != ConsentVerdict.WITHDRAWN,
+        or_(message.c.expires_at.is_(None), message.c.expires_at > now),
+        ~stopped(connection, message.c.rule_id, "channel", message.c.channel),
+    )
+    going = set(connection.execute(may).scalars())
+    free = [c for c in claims if not is_barred(c.channel, c.address_hash, c.purpose, barred)]
+    return [c for c in free if c.message_id in going]
+
+
+def stand_down(engine: Engine, claims: Sequence[Claim], now: datetime) -> None:
+    """Return claims of which nobody knows whether they were armed, and everybody knows that nothing was sent.
+
+    That is so where the line to the database broke while arm committed.
+    """
+    with writing(engine) as connection:
+        ours = _ours(claims, (AttemptState.CLAIMED, AttemptState.IN_FLIGHT))
+        found = connection.execute(
+            select(attempt.c.id, attempt.c.message_id, attempt.c.state)
+            .where(ours)
+            .order_by(attempt.c.id)
+            .with_for_update()
+        ).all()
+        _end(connection, [row.id for row in found], AttemptState.RETURNED, now)
+        _requeue(connection, [row.message_id for row in found if row.state == AttemptState.CLAIMED])
+        flying = [row.message_id for row in found if row.state == AttemptState.IN_FLIGHT]
+        back = update(message).where(message.c.id.in_(flying), message.c.state == MessageState.IN_FLIGHT)
+        connection.execute(back.values(state=MessageState.QUEUED, tries=message.c.tries - 1))
 
 
 def _held(claims: Sequence[Claim]) -> ColumnElement[bool]:
     """Attempts that are still ours, each by its own lease, and not armed."""
+    return _ours(claims, (AttemptState.CLAIMED,))
+
+
+def _ours(claims: Sequence[Claim], states: Collection[AttemptState]) -> ColumnElement[bool]:
     by_lease: dict[str, list[int]] = defaultdict(list)
     for c in claims:
         by_lease[c.lease].append(c.attempt_id)
     ours = [(attempt.c.lease == lease) & attempt.c.id.in_(keys) for lease, keys in by_lease.items()]
-    return and_(attempt.c.state == AttemptState.CLAIMED, or_(false(), *ours))
+    return and_(attempt.c.state.in_(states), or_(false(), *ours))
 
 
 def _set_fingerprints(connection: Connection, armed: Sequence[int], fingerprints: Mapping[int, str]) -> None:
@@ -267,7 +311,7 @@ class ReapReport:
     unknown: int = 0
 
 
-def reap(engine: Engine, now: datetime) -> ReapReport:
+def reap(engine: Engine, now: datetime, *, at: At = nowhere) -> ReapReport:
     """Put right what a dead process left: claimed goes back to the queue, armed becomes UNKNOWN."""
     with reading(engine) as connection:
         if connection.execute(_lapsed(now).limit(1)).first() is None:
@@ -285,6 +329,7 @@ def reap(engine: Engine, now: datetime) -> ReapReport:
         if flying:
             seen = {"kind": "lease_over", "seen_at": now, "content": None}
             connection.execute(insert(evidence), [{"attempt_id": key, **seen} for key in flying])
+        at(Point.REAPING)
     return ReapReport(len(claimed), len(flying))
 
 
@@ -310,4 +355,5 @@ __all__ = [
     "reap",
     "record",
     "record_all",
+    "stand_down",
 ]

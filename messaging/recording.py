@@ -13,6 +13,7 @@ from messaging.candidates import UNTOLD
 from messaging.channels.base import Outcome
 from messaging.claims import Claim, attempt, evidence, message
 from messaging.outcomes import ACCOUNT_WAIT, retry_at
+from messaging.points import At, Point, nowhere
 from messaging.recheck import EVERY, suppression
 from messaging.taken_back import take_back
 from models.database import dialect_insert, writing
@@ -26,6 +27,9 @@ PAUSE = "pause:"
 
 OPEN_TO_RESULTS = (AttemptState.IN_FLIGHT, AttemptState.UNKNOWN)
 """A result that comes after the reaper gave the attempt up is still the better knowledge."""
+
+KNOWN = (MessageState.ACCEPTED, MessageState.SENT, MessageState.DELIVERED, MessageState.UNDELIVERED)
+"""The provider has it, as we know: no word on a try takes that back."""
 
 DEADLINE = "deadline"
 """The code of a try that was armed, looked at its deadline, and was never put on the wire."""
@@ -55,7 +59,9 @@ def record(engine: Engine, claim: Claim, outcome: Outcome, now: datetime) -> Non
     record_all(engine, [(claim, outcome)], now)
 
 
-def record_all(engine: Engine, results: Sequence[tuple[Claim, Outcome]], now: datetime) -> Counter[MessageState]:
+def record_all(
+    engine: Engine, results: Sequence[tuple[Claim, Outcome]], now: datetime, *, at: At = nowhere
+) -> Counter[MessageState]:
     """Commit what armed tries led to: attempts, evidence, messages, suppressions and rests, in one transaction.
 
     Returns how many messages went to which state.
@@ -72,6 +78,7 @@ def record_all(engine: Engine, results: Sequence[tuple[Claim, Outcome]], now: da
         _write_evidence(connection, results, now)
         _suppress(connection, results, now)
         _rest(connection, results, now)
+        at(Point.RECORDING)
     return moved
 
 
@@ -79,9 +86,10 @@ def next_state(claim: Claim, outcome: Outcome, at: Standing, now: datetime) -> N
     """Where the message goes, or None: it stays. Pure."""
     late = at.attempt is AttemptState.UNKNOWN
     if outcome.kind is OutcomeClass.ACCEPTED:
-        # also where a resend is queued or claimed by now: arming it compares the message's state, and so fails
-        ours = (MessageState.QUEUED, MessageState.CLAIMED, MessageState.UNKNOWN) if late else (MessageState.IN_FLIGHT,)
-        return Next(MessageState.ACCEPTED) if at.message in ours else None
+        # whatever was concluded meanwhile; a resend that is queued or claimed is not armed then, as its message moved
+        return None if at.message in KNOWN else Next(MessageState.ACCEPTED)
+    if not late and at.message is not MessageState.IN_FLIGHT:
+        return None  # a receipt or an earlier try has said more by now
     if late and (at.message is not MessageState.UNKNOWN or at.tries != 1):
         return None  # another try is on its way or as unknown as this one was
     if outcome.kind is OutcomeClass.UNKNOWN:
@@ -150,7 +158,7 @@ def _write_attempts(connection: Connection, known: list[tuple[Claim, Outcome, st
         )
     )
     rows = [
-        {"key": claim.attempt_id, "kind": outcome.kind.value, "said": outcome.code[:40], "name": name}
+        {"key": claim.attempt_id, "kind": outcome.kind.value, "said": storable(outcome.code)[:40], "name": name}
         for claim, outcome, name in known
     ]
     if rows:
@@ -207,12 +215,25 @@ def _write_evidence(connection: Connection, results: Sequence[tuple[Claim, Outco
             "attempt_id": claim.attempt_id,
             "kind": "reply",
             "seen_at": now,
-            "content": {"outcome": outcome.kind.value, "code": outcome.code, "id": outcome.provider_id}
-            | dict(outcome.content),
+            "content": storable(
+                {"outcome": outcome.kind.value, "code": outcome.code, "id": outcome.provider_id} | dict(outcome.content)
+            ),
         }
         for claim, outcome in results
     ]
     connection.execute(insert(evidence), rows)
+
+
+def storable(said: Any) -> Any:
+    """What a provider said without signs that a database refuses: a result must not be lost to a NUL in a reply."""
+    match said:
+        case str():
+            return said.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+        case Mapping():
+            return {storable(key): storable(value) for key, value in said.items()}
+        case list() | tuple():
+            return [storable(value) for value in said]
+    return said
 
 
 def _suppress(connection: Connection, results: Sequence[tuple[Claim, Outcome]], now: datetime) -> None:

@@ -185,7 +185,9 @@ def _apply(connection: Connection, unknown: Unknown, decision: Decision, now: da
         change |= {"due_at": now}
     else:
         change |= {"ended_at": now}
-    still = (m.id == unknown.message_id) & (m.state == MessageState.UNKNOWN) & m.ended_at.is_(None)
+    # while the provider was asked, others may have settled this and sent it once more
+    newer = select(attempt.c.id).where(attempt.c.message_id == m.id, attempt.c.id > unknown.attempt_id)
+    still = (m.id == unknown.message_id) & (m.state == MessageState.UNKNOWN) & m.ended_at.is_(None) & ~newer.exists()
     moved = connection.execute(update(message).where(still).values(change).returning(m.match_id)).scalars().all()
     if not moved:
         return False
