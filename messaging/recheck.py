@@ -10,24 +10,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, ScalarSelect, select, true, update
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, select, true, update
 
 from messaging.addresses import address_hash, family, normal_address
 from messaging.candidates import UNTOLD, match
 from messaging.claims import message
+from messaging.consents import EVERY, consent, suppression
 from messaging.owners import changed_hands
 from messaging.policy import Policy
 from messaging.quiet import free_at, zones_of_phone
 from messaging.taken_back import take_back
-from models.customer import Consent, Customer, Suppression
+from models.customer import Customer
+from models.delivery import Reply
 from models.vocabulary import Channel, ConsentVerdict, MessageState, Purpose, Reason
 
 customer = Customer.__table__  # type: ignore[attr-defined]
-consent = Consent.__table__  # type: ignore[attr-defined]
-suppression = Suppression.__table__  # type: ignore[attr-defined]
-
-EVERY = "all"
-"""The word for every channel or purpose in a suppression or a consent entry."""
+reply = Reply.__table__  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,8 @@ class Looked:
     """What is known of one due message at the last look.
 
     ``address`` is the customer's own by now, empty where it was taken out; ``moved``: the message has another one.
-    ``moved_on``: what the message is about belongs to somebody else by now.
+    ``moved_on``: what the message is about belongs to somebody else by now. ``cites`` is the entry of the consent
+    ledger that the message names, ``newest`` the one that counts now.
     """
 
     message_id: int
@@ -57,6 +56,8 @@ class Looked:
     zone: str
     consent: str | None
     moved_on: bool = False
+    cites: int | None = None
+    newest: int | None = None
 
 
 def recheck(
@@ -73,6 +74,7 @@ def recheck(
     verdicts = {seen.message_id: verdict(seen, now, policy, barred, guests) for seen in looked}
     no = {key: found for key, found in verdicts.items() if found}
     _take_over(connection, [seen for seen in looked if seen.moved and seen.message_id not in no])
+    _cite(connection, [seen for seen in looked if seen.newest != seen.cites and seen.message_id not in no])
     _put_aside(connection, no, now)
     withheld: dict[Reason, int] = defaultdict(int)
     for found in no.values():
@@ -112,11 +114,14 @@ def is_barred(channel: str, hashed: str, purpose: Purpose, barred: Mapping[tuple
     return any(barred.get((hashed, word), set()) & {EVERY, purpose.value} for word in words)
 
 
-def newest_consent(as_of: datetime | None = None) -> ScalarSelect[Any]:
-    """The newest verdict of the consent ledger for a message's customer, channel and purpose (by id at a tie)."""
+def newest_consent(as_of: datetime | None = None, column: ColumnElement[Any] = consent.c.verdict) -> ScalarSelect[Any]:
+    """The newest entry of the consent ledger for a message's customer, channel and purpose (by id at a tie).
+
+    Its verdict, or another ``column`` of it.
+    """
     by_then = true() if as_of is None else consent.c.given_at <= as_of
     return (
-        select(consent.c.verdict)
+        select(column)
         .where(
             consent.c.customer_id == message.c.customer_id,
             consent.c.channel.in_([message.c.channel, EVERY]),
@@ -143,6 +148,8 @@ def _load(connection: Connection, ids: Sequence[int], policy: Policy, as_of: dat
             customer.c.phone,
             customer.c.email,
             newest_consent(as_of),
+            m.consent_id,
+            newest_consent(as_of, consent.c.id),
             changed_hands(match.c.subject, match.c.subject_id, m.customer_id),
         )
         .join(match, match.c.id == m.match_id)
@@ -150,7 +157,7 @@ def _load(connection: Connection, ids: Sequence[int], policy: Policy, as_of: dat
         .where(m.id.in_(ids))
     )
     looked = []
-    for key, channel, planned, purpose, expires_at, zone, phone, email, consented, moved_on in rows:
+    for key, channel, planned, purpose, expires_at, zone, phone, email, consented, cites, newest, moved_on in rows:
         address = _current(channel, planned, phone, email)
         looked.append(
             Looked(
@@ -164,6 +171,8 @@ def _load(connection: Connection, ids: Sequence[int], policy: Policy, as_of: dat
                 zone=zone or zones_of_phone(phone or "") or policy.zone,
                 consent=consented,
                 moved_on=bool(moved_on),
+                cites=cites,
+                newest=newest,
             )
         )
     return looked
@@ -180,6 +189,15 @@ def _take_over(connection: Connection, moved: Sequence[Looked]) -> None:
     """Write the customers' new addresses into their messages: the row says where it goes."""
     for seen in moved:
         connection.execute(update(message).where(message.c.id == seen.message_id).values(address=seen.address))
+
+
+def _cite(connection: Connection, looked: Sequence[Looked]) -> None:
+    """Let messages name the entry of the consent ledger that lets them go: the newest, not the one of their plan."""
+    groups: dict[int | None, list[int]] = defaultdict(list)
+    for seen in looked:
+        groups[seen.newest].append(seen.message_id)
+    for entry, keys in groups.items():
+        connection.execute(update(message).where(message.c.id.in_(keys)).values(consent_id=entry))
 
 
 def suppressed(
