@@ -114,6 +114,18 @@ class Message(Base, table=True):
             sqlite_where=text("state = 'unknown' AND ended_at IS NULL"),
             postgresql_where=text("state = 'unknown' AND ended_at IS NULL"),
         ),
+        Index(
+            "ix_message_expires",
+            "expires_at",
+            sqlite_where=text("state IN ('planned', 'held', 'queued')"),
+            postgresql_where=text("state IN ('planned', 'held', 'queued')"),
+        ),
+        Index(
+            "ix_message_bad_address",
+            "ended_at",
+            sqlite_where=text("reason = 'bad_address'"),
+            postgresql_where=text("reason = 'bad_address'"),
+        ),
         Index("ix_message_customer_created", "customer_id", "created_at"),
         Index("ix_message_match", "match_id"),
     )
@@ -150,6 +162,7 @@ class Attempt(Base, table=True):
     """One try on the wire; at most one open per message (a partial unique index holds it).
 
     ``fingerprint`` is a hash of what went out, written before the first byte: the provider's listing is matched by it.
+    ``address_hash`` is the keyed hash of where it went: a code that comes later may say that this address is bad.
     """
 
     __tablename__ = "attempt"
@@ -182,6 +195,7 @@ class Attempt(Base, table=True):
     outcome: str | None = Field(default=None, max_length=12)
     code: str | None = Field(default=None, max_length=40)
     fingerprint: str | None = Field(default=None, max_length=32)
+    address_hash: str | None = Field(default=None, max_length=64)
     provider: str | None = Field(default=None, max_length=20)
     provider_id: str | None = Field(default=None, max_length=200, unique=True)
 
@@ -200,16 +214,17 @@ class Evidence(Base, table=True):
 
 
 class Receipt(Base, table=True):
-    """The provider's later word on a message, in our vocabulary."""
+    """The provider's later word on a message, in our vocabulary; ``attempt_id`` is the try that it speaks of."""
 
     __tablename__ = "receipt"
     __table_args__ = (
-        UniqueConstraint("message_id", "state", "code"),
+        UniqueConstraint("message_id", "attempt_id", "state", "code"),
         Index("ix_receipt_message", "message_id"),
     )
 
     id: int | None = key()
     message_id: int = Field(foreign_key="message.id", sa_type=BigKey)
+    attempt_id: int | None = Field(default=None, foreign_key="attempt.id", sa_type=BigKey)
     state: str = Field(max_length=12)
     code: str = Field(default="", max_length=40)
     happened_at: datetime | None = moment()

@@ -50,7 +50,9 @@ class Reason(StrEnum):
     RULE_NOT_LIVE = "rule_not_live"
     KILL_SWITCH = "kill_switch"
     REFUSED = "refused"
+    BAD_ADDRESS = "bad_address"
     GAVE_UP = "gave_up"
+    PACE = "pace"
     TEMPLATE_FAILED = "template_failed"
     HOLDOUT = "holdout"
     NOT_IN_ROLLOUT = "not_in_rollout"
@@ -78,6 +80,8 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.RULE_NOT_LIVE: "the rule is not live",
     Reason.KILL_SWITCH: "sending is switched off",
     Reason.REFUSED: "the provider refused it for good",
+    Reason.BAD_ADDRESS: "the provider says that this address cannot be reached this way",
+    Reason.PACE: "it waits for its turn: the sender sends no faster",
     Reason.GAVE_UP: "all tries were used up",
     Reason.TEMPLATE_FAILED: "the template could not be filled",
     Reason.HOLDOUT: "kept out on purpose, so that the effect can be measured",
