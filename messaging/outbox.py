@@ -187,6 +187,7 @@ def arm(
     until = now + timedelta(seconds=lease_seconds)
     leases = {c.attempt_id: c for c in claims}
     with writing(engine) as connection:
+        heed(connection)
         fit = _fit(connection, [leases[key] for key in _lock_held(connection, claims, now)], now)
         change = (
             update(attempt)
