@@ -65,7 +65,7 @@ def providers(settings: Settings, clock: Clock) -> "Providers":
     Raises ValueError where a base URL that leads off this machine is set beside ``post_room``.
     """
     from messaging.channels import Account, MailServer, Providers
-    from messaging.channels.callbacks import status_url
+    from messaging.channels.callbacks import status_url, voice_url
 
     live = settings.delivery == "live"
     local = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host  # noqa: S104
@@ -82,6 +82,7 @@ def providers(settings: Settings, clock: Clock) -> "Providers":
         base_url=base_url,
         timeout=settings.send_timeout_seconds,
         callback=(lambda key: status_url(settings.public_url, secret, key)) if settings.status_callbacks else None,
+        voice=(lambda key: voice_url(settings.public_url, secret, key)) if settings.status_callbacks else None,
     )
     mail = MailServer(
         host=settings.smtp_host if live else local,

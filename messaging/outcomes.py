@@ -90,6 +90,17 @@ TWILIO_CALL_STATUSES: dict[str, MessageState] = {
 }
 """The enum call_enum_status of Twilio's OpenAPI file. A call that was answered is delivered."""
 
+TWILIO_MACHINES = frozenset(
+    {"machine", "machine_start", "machine_end_beep", "machine_end_silence", "machine_end_other", "fax"}
+)
+"""What ``AnsweredBy`` says where no person answered; ``human`` and ``unknown`` are taken for a person.
+
+https://www.twilio.com/docs/voice/answering-machine-detection
+"""
+
+MACHINE = "machine"
+"""Our code for a call that a machine answered: the state is UNDELIVERED, and the rule's ``else`` is taken."""
+
 SMTP_REPLIES: dict[tuple[str, int], Verdict] = {
     ("connect", 4): Verdict(NOT_ACCEPTED, stops=True),
     ("connect", 5): Verdict(NOT_ACCEPTED, stops=True),

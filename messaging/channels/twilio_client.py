@@ -1,6 +1,7 @@
 """The official Twilio SDK, tied down: another base URL, no retries, no logging of people's data, outcomes classed."""
 
 import logging
+import math
 import re
 import ssl
 import threading
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -21,7 +23,7 @@ from twilio.rest import Client
 from urllib3.exceptions import ClosedPoolError, NewConnectionError
 
 from messaging.channels.base import Outcome, Sighting
-from messaging.outcomes import of_twilio
+from messaging.outcomes import MACHINE, TWILIO_MACHINES, of_twilio
 from models.vocabulary import MessageState, OutcomeClass
 
 _log = logging.getLogger(__name__)
@@ -36,7 +38,11 @@ SID = re.compile(r"(SM|MM|CA)[0-9a-fA-F]{32}")
 
 @dataclass(frozen=True)
 class Account:
-    """A Twilio account: ids, our number, where its API is, and how callbacks name an attempt (None: no callbacks)."""
+    """A Twilio account: ids, our number, where its API is, and how it reaches us.
+
+    ``callback`` gives the address for the status of an attempt, ``voice`` the one for the script of its call; None: it
+    cannot reach us, so that it is asked for statuses and is handed each script at once.
+    """
 
     sid: str
     token: str
@@ -44,6 +50,7 @@ class Account:
     base_url: str | None = None
     timeout: float = 10.0
     callback: Callable[[int], str] | None = None
+    voice: Callable[[int], str] | None = None
 
 
 class PlainHttp(HttpClient):  # type: ignore[misc]
@@ -82,7 +89,7 @@ class PlainHttp(HttpClient):  # type: ignore[misc]
             allow_redirects=False,
         )
         answer.encoding = "utf-8"  # JSON is; guessing costs time and can guess wrong
-        self.last.retry_after = seconds(answer.headers.get("Retry-After"))
+        self.last.retry_after = seconds(answer.headers.get("Retry-After"), answer.headers.get("Date"))
         return Response(answer.status_code, answer.text, answer.headers)
 
     def close(self) -> None:
@@ -105,11 +112,22 @@ class PlainHttp(HttpClient):  # type: ignore[misc]
         return session
 
 
-def seconds(retry_after: str | None) -> float | None:
-    """Read a Retry-After header in its form in seconds; None for none, for a date or for nonsense."""
+def seconds(retry_after: str | None, date: str | None = None) -> float | None:
+    """Read a Retry-After header (RFC 9110 10.2.3) as seconds from now; None for none and for nonsense.
+
+    A moment is compared with the answer's own ``Date``, so that our clock and the provider's need not agree.
+    """
     try:
-        return max(0.0, float(retry_after)) if retry_after else None
+        wait = float(retry_after) if retry_after else None
     except ValueError:
+        wait = _until(str(retry_after), date)
+    return max(0.0, wait) if wait is not None and math.isfinite(wait) else None
+
+
+def _until(moment: str, date: str | None) -> float | None:
+    try:
+        return (parsedate_to_datetime(moment) - parsedate_to_datetime(date or "")).total_seconds()
+    except (ValueError, TypeError):
         return None
 
 
@@ -205,9 +223,16 @@ def sighting(record: Any, words: Mapping[str, MessageState]) -> Sighting | None:
     state = words.get(status)
     if state is None or not record.sid:
         return None
+    if by_machine(state, getattr(record, "answered_by", None)):
+        return Sighting(record.sid, MessageState.UNDELIVERED, MACHINE)
     error = getattr(record, "error_code", None)
     plain = "" if state is not MessageState.UNDELIVERED else status
     return Sighting(record.sid, state, str(error) if error else plain)
+
+
+def by_machine(state: MessageState, answered_by: str | None) -> bool:
+    """Whether a call that was answered reached a machine only: nobody has heard us."""
+    return state in (MessageState.SENT, MessageState.DELIVERED) and answered_by in TWILIO_MACHINES
 
 
 def listed(fetch: Callable[[], list[Any]]) -> list[Any] | None:

@@ -1,4 +1,9 @@
-"""Voice calls by Twilio's Calls API, with the script passed inline as TwiML."""
+"""Voice calls by Twilio's Calls API. The script (TwiML) is fetched from us by URL, or passed inline without callbacks.
+
+A call that a machine answers is ended without a word: what we have to say is for one person, and a voicemail box may
+have others who listen. The rule's ``else`` says it elsewhere. That needs no more than ``hang_up`` where the script is
+fetched; an inline script is spoken to the machine, since nobody asks us in between, but it counts as not heard, too.
+"""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -13,16 +18,20 @@ from messaging.channels.twilio_client import (
     Account,
     attempt,
     between,
+    by_machine,
     client_for,
     listed,
     look_up,
     sighting,
 )
-from messaging.outcomes import TWILIO_CALL_STATUSES
-from models.vocabulary import Channel
+from messaging.outcomes import MACHINE, TWILIO_CALL_STATUSES
+from models.vocabulary import Channel, MessageState
 
 RING_SECONDS = 25
 KEY_SECONDS = 6
+DETECTION_SECONDS = 8
+"""How long Twilio listens for a machine before it takes whoever answered for a person, who waits in silence."""
+
 SPOKEN: dict[str, str] = {"en": "en-GB", "ar": "arb", "zh": "cmn-CN", "de": "de-DE", "fr": "fr-FR", "es": "es-ES"}
 """Twilio's names of the languages it speaks, by our language; another language goes out as it is written."""
 
@@ -60,6 +69,29 @@ def answer_key(digit: str, words: str, language: str, connect_to: str | None) ->
     return str(response)
 
 
+def hang_up() -> str:
+    """TwiML that ends a call without a word: for a machine, and for a second call of one attempt."""
+    response = VoiceResponse()
+    response.hangup()
+    return str(response)
+
+
+def of_call(status: str, answered_by: str | None = None) -> tuple[MessageState, str] | None:
+    """What a call's status means: state and code, None for a status we do not know.
+
+    ``status`` and ``answered_by`` are ``CallStatus`` and ``AnsweredBy`` of Twilio's status callback. Its request for
+    the script carries ``AnsweredBy`` as well: where that is a machine, ``of_call("in-progress", answered_by)`` is
+    ``(UNDELIVERED, "machine")``, which is told as a callback, and the answer is ``hang_up()``. A later ``completed``
+    of that call carries ``AnsweredBy`` again and so says the same: no order of them ends in another state.
+    """
+    state = TWILIO_CALL_STATUSES.get(status)
+    if state is None:
+        return None
+    if by_machine(state, answered_by):
+        return MessageState.UNDELIVERED, MACHINE
+    return state, status if state is MessageState.UNDELIVERED else ""
+
+
 class Voice:
     """Rings a customer. A call is never made twice because its outcome is unknown."""
 
@@ -73,13 +105,18 @@ class Voice:
 
     def send(self, envelope: Envelope) -> Outcome:
         """POST one call."""
-        callback = self.account.callback and self.account.callback(envelope.attempt_id)
-        further: dict[str, Any] = {"status_callback": callback, "status_callback_method": "POST"} if callback else {}
-        twiml = script(envelope, f"{callback}/key" if callback else None)
+        said = self._said(envelope)
         create: Callable[..., Any] = self.client.calls.create
         return attempt(
             self.client,
-            lambda: create(to=envelope.to, from_=self.account.sender, twiml=twiml, timeout=RING_SECONDS, **further),
+            lambda: create(
+                to=envelope.to,
+                from_=self.account.sender,
+                timeout=RING_SECONDS,
+                machine_detection="Enable",
+                machine_detection_timeout=DETECTION_SECONDS,
+                **said,
+            ),
         )
 
     def fingerprint(self, envelope: Envelope) -> str:
@@ -101,3 +138,13 @@ class Voice:
     def close(self) -> None:
         """Drop kept connections."""
         self.client.http_client.close()
+
+    def _said(self, envelope: Envelope) -> dict[str, Any]:
+        """The script, by URL or inline, and where the status is told."""
+        account, key = self.account, envelope.attempt_id
+        told: dict[str, Any] = {}
+        if account.callback:
+            told = {"status_callback": account.callback(key), "status_callback_method": "POST"}
+        if account.voice:
+            return told | {"url": account.voice(key), "method": "POST"}
+        return told | {"twiml": script(envelope)}
