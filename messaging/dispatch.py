@@ -150,6 +150,7 @@ class _Drain:
         began = self.plan.ticks()
         armed = self._arm([c for c, _ in group], envelopes)
         self.plan.at(Point.ARMED)
+        self.plan.at(Point.JOURNALED)
         results = list(pool.map(lambda c: (c, self._try(c, envelopes[c.attempt_id], began)), armed))
         self.plan.at(Point.ANSWERED)
         moved = self._record(results)
