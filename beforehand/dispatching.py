@@ -8,16 +8,18 @@ from typing import Any
 
 from beforehand.passes import brand_of, policy_of, secret_of, stops_of, templates_of
 from beforehand.passes.retiring import retired_of
+from beforehand.settings import Settings
 from beforehand.wiring import App, wires
-from messaging import outbox, receipts, unknown
+from messaging import outbox, receipts, taken_back, unknown
 from messaging.channels.base import Envelope
 from messaging.claims import Claim
 from messaging.context import contexts
 from messaging.dispatch import DispatchReport, EnvelopeOf, Plan, dispatch
+from messaging.links import unsubscribe_headers
 from messaging.rendering import RenderingError, Templates
 from messaging.webhooks import WebhookReport, call_due
-from models.database import reading
-from models.vocabulary import Reason
+from models.database import reading, writing
+from models.vocabulary import Channel, Purpose, Reason
 
 _log = logging.getLogger(__name__)
 
@@ -84,6 +86,8 @@ def reap(app: App, now: datetime) -> ReapReport:
         send_timeout=app.settings.send_timeout_seconds,
         settle_after=timedelta(minutes=app.settings.unknown_settle_minutes),
     )
+    with writing(app.engine) as connection:
+        taken_back.confirm(connection, now)
     return ReapReport(reaped.returned, reaped.unknown, settled.found, settled.resent, settled.given_up)
 
 
@@ -99,20 +103,19 @@ def envelope_of(app: App) -> EnvelopeOf:
     def envelopes(claims: Sequence[Claim]) -> Mapping[int, Envelope | Reason]:
         with reading(app.engine) as connection:
             found = contexts(connection, [c.message_id for c in claims], brand=brand, secret=secret)
-        return {c.message_id: _envelope(templates, c, found[c.message_id], app.settings.desks) for c in claims}
+        return {c.message_id: _envelope(templates, c, found[c.message_id], app.settings) for c in claims}
 
     return envelopes
 
 
-def _envelope(
-    templates: Templates, claim: Claim, context: Mapping[str, Any], desks: Mapping[str, str]
-) -> Envelope | Reason:
+def _envelope(templates: Templates, claim: Claim, context: Mapping[str, Any], settings: Settings) -> Envelope | Reason:
     try:
         rendered = templates.render(claim.template, claim.channel, claim.language, context)
     except RenderingError as wrong:
         _log.warning("message %s was not sent: %s", claim.message_id, wrong.problem)
         return Reason.TEMPLATE_FAILED
-    desk = desks.get(str(claim.details.get("connect_to", "")))
+    desk = settings.desks.get(str(claim.details.get("connect_to", "")))
+    ends = claim.channel is Channel.EMAIL and claim.purpose is not Purpose.SERVICE
     return Envelope(
         attempt_id=claim.attempt_id,
         reference=claim.reference,
@@ -121,5 +124,6 @@ def _envelope(
         subject=rendered.subject,
         html=rendered.html,
         language=rendered.language,
+        headers=unsubscribe_headers(context["links"]["unsubscribe"], settings.unsubscribe_mailbox) if ends else {},
         options={"connect_to": desk} if desk else {},
     )

@@ -3,7 +3,7 @@
 import json
 import re
 from base64 import b64decode
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal, Self
@@ -45,7 +45,23 @@ class Settings(BaseSettings):
     brand_address: str = Field(
         "Beforehand Shop, 1 Sample Street, London", description="Postal address, shown in e-mails"
     )
-    public_url: str = Field("http://127.0.0.1:8000", description="Where customers and providers reach us")
+    public_url: str = Field(
+        "http://127.0.0.1:8000",
+        description="Where customers and providers reach our pages; https when live: every e-mail links there",
+    )
+    link_key: SecretStr = Field(
+        SecretStr(""), description="Signs the links in messages, 32 random characters or more; empty: from SECRET_KEY"
+    )
+    link_keys_before: dict[SecretStr, date] = Field(
+        default_factory=dict,
+        description="Keys that signed links before, with the day each was replaced, as JSON: "
+        '{"the old key": "2026-03-01"}; their links work for 60 days more, those that only unsubscribe for as long as '
+        "the key is listed",
+    )
+    unsubscribe_mailbox: str = Field(
+        "", description="A mailbox in which somebody reads what asks to unsubscribe; empty: e-mails name the link only"
+    )
+    call_me_desk: str = Field("care-desk", description="The desk whose task it is when a customer asks to be called")
     language: str = Field("en", description="The language where a customer's own is not known, BCP 47")
     time_zone: str = Field("UTC", description="The zone where a customer's own is not known, IANA name")
     currency: str = Field("EUR", description="The currency where a source names none, and of the prices, ISO 4217")
@@ -67,6 +83,10 @@ class Settings(BaseSettings):
     )
     twilio_account_sid: str = Field("AC" + "0" * 32, description="Twilio account")
     twilio_auth_token: SecretStr = Field(SecretStr(PLACEHOLDER), description="Twilio auth token")
+    twilio_auth_token_before: SecretStr = Field(
+        SecretStr(""),
+        description="The auth token before this one: callbacks signed with it are taken until it is empty",
+    )
     twilio_from: str = Field("+442079460000", description="The number that SMS and calls come from, E.164")
     twilio_base_url: str | None = Field(
         None, description="Another base URL for Twilio's API; empty: the post room's, or Twilio's when live"
@@ -109,6 +129,12 @@ class Settings(BaseSettings):
         description="Endpoints that may lie at a private address, and may use http, as JSON; others are refused there",
     )
     webhook_timeout_seconds: float = Field(15, gt=0, le=60, description="How long one try of a webhook may take")
+
+    api_keys: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description="Who may redeem vouchers over HTTP, a key of 32 random characters or more for each till, as JSON: "
+        '{"till": "..."}',
+    )
 
     consent_needed: list[Purpose] = Field(
         default=[Purpose.MARKETING, Purpose.SURVEY],
@@ -169,6 +195,23 @@ class Settings(BaseSettings):
                 raise ValueError(f"the price for {country} must be a number from 0 up")
         return value
 
+    @field_validator("unsubscribe_mailbox")
+    @classmethod
+    def _a_mailbox(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+", value):
+            raise ValueError(f"{value!r} is no mailbox; expected for example unsubscribe@shop.example")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _fits_a_link(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("BEFOREHAND_PUBLIC_URL must be an address such as https://care.example.com")
+        if not value.isascii() or any(sign in value for sign in " <>,"):
+            raise ValueError("BEFOREHAND_PUBLIC_URL has letters that no link carries; write the host in its xn-- form")
+        return value
+
     @field_validator("time_zone")
     @classmethod
     def _known_zone(cls, value: str) -> str:
@@ -187,13 +230,29 @@ class Settings(BaseSettings):
         if left:
             names = ", ".join(f"BEFOREHAND_{name}" for name in left)
             raise ValueError(f"live delivery needs real secrets; still a placeholder: {names}")
-        if self.status_callbacks and not self.public_url.startswith("https://"):
-            raise ValueError("BEFOREHAND_STATUS_CALLBACKS needs an https address in BEFOREHAND_PUBLIC_URL")
-        if len(self.secret_key.get_secret_value()) < 32:
+        if not self.public_url.startswith("https://"):
             raise ValueError(
-                "BEFOREHAND_SECRET_KEY is too short for live delivery; expected 32 random characters or more"
+                "live delivery needs an https address in BEFOREHAND_PUBLIC_URL: messages link to it, so that "
+                "customers can unsubscribe and choose, and providers call it"
             )
+        for name, key in {"SECRET_KEY": self.secret_key, "LINK_KEY": self.link_key}.items():
+            if (name == "SECRET_KEY" and len(key) < 32) or 0 < len(key) < 32:
+                raise ValueError(
+                    f"BEFOREHAND_{name} is too short for live delivery; expected 32 random characters or more"
+                )
         return self
+
+    @field_validator("api_keys")
+    @classmethod
+    def _keys_of_length(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        for name, key in value.items():
+            if not re.fullmatch(r"[a-z0-9]+(?:[-_][a-z0-9]+)*", name) or len(name) > 40:
+                raise ValueError(f"{name!r}: a name has small letters, digits, hyphens and 40 signs at most")
+            if len(key.get_secret_value()) < 32:
+                raise ValueError(f"the key of {name!r} is too short; expected 32 random characters or more")
+        if len({key.get_secret_value() for key in value.values()}) < len(value):
+            raise ValueError("two names have the same key")
+        return value
 
     @model_validator(mode="after")
     def _webhooks_in_order(self) -> Self:
@@ -209,6 +268,12 @@ class Settings(BaseSettings):
             if wrong:
                 raise ValueError(f"the webhook endpoint {name!r}: {wrong}")
         return self
+
+    @property
+    def postal_address(self) -> str:
+        """The brand's address, empty where none is set; when live, the sample's counts as none."""
+        sample = type(self).model_fields["brand_address"].default
+        return "" if self.delivery == "live" and self.brand_address == sample else self.brand_address.strip()
 
     @property
     def zone(self) -> ZoneInfo:

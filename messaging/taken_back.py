@@ -1,4 +1,6 @@
-"""Vouchers that nobody was told of are taken back: they are good no more, and their budget is free again."""
+"""Vouchers are reserved when they are planned. Those that a message told of are confirmed; those that nobody was told
+of are taken back: they are good no more, and their budget is free again.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,11 +9,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, String, and_, cast, literal, not_, or_, select, update
 
 from messaging.candidates import NOT_TOLD, TABLES, UNTOLD, match, message
-from models.vocabulary import MatchState
+from models.vocabulary import MatchState, MessageState
 
 voucher = TABLES["voucher"]
 
 MOST = 500
+
+SHOWN = (MessageState.ACCEPTED, MessageState.SENT, MessageState.DELIVERED)
+"""States of a message that a provider took: the customer may know the code."""
 
 
 def take_back(connection: Connection, matches: Sequence[int] | Select[Any], now: datetime) -> int:
@@ -50,3 +55,10 @@ def _says_no_more() -> ColumnElement[bool]:
     told = _message(message.c.state.not_in(NOT_TOLD))
     silent = or_(match.c.state != MatchState.OPEN, and_(not_(waits_there), not_(told)))
     return select(match.c.id).where(match.c.id == voucher.c.match_id, silent).correlate(voucher).exists()
+
+
+def confirm(connection: Connection, now: datetime) -> int:
+    """Confirm the vouchers that were only reserved, and whose message a provider has taken since. Returns how many."""
+    reserved = and_(voucher.c.confirmed_at.is_(None), voucher.c.voided_at.is_(None), voucher.c.match_id.is_not(None))
+    shown = _message(message.c.created_at >= voucher.c.issued_at, message.c.state.in_(SHOWN))
+    return int(connection.execute(update(voucher).where(reserved, shown).values(confirmed_at=now)).rowcount)

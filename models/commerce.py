@@ -136,7 +136,15 @@ class Voucher(Fact, table=True):
     """
 
     __tablename__ = "voucher"
-    __table_args__ = (Index("ix_voucher_customer_issued", "customer_id", "issued_at"),)
+    __table_args__ = (
+        Index("ix_voucher_customer_issued", "customer_id", "issued_at"),
+        Index(
+            "ix_voucher_reserved",
+            "match_id",
+            sqlite_where=text("confirmed_at IS NULL AND voided_at IS NULL"),
+            postgresql_where=text("confirmed_at IS NULL AND voided_at IS NULL"),
+        ),
+    )
 
     id: int | None = key()
     customer_id: int = Field(foreign_key="customer.id", sa_type=BigKey)

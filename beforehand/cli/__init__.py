@@ -21,6 +21,7 @@ from beforehand.cli import (
     schema,
     status,
     testing,
+    voucher,
 )
 
 app = typer.Typer(
@@ -47,6 +48,7 @@ app.command("run")(preview.run)
 app.command("status")(status.status)
 app.command("backtest")(backtest.backtest)
 app.command("dispatch")(dispatch.dispatch)
+app.add_typer(voucher.commands, name="voucher")
 
 
 def main() -> None:
