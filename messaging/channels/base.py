@@ -40,8 +40,10 @@ def fingerprint(to: str, text: str) -> str:
 class Outcome:
     """What one try led to. ``kind`` decides what may happen next; ``content`` is kept as evidence, without secrets.
 
-    ``suppress``: the address must not be used on this channel any more. ``stops``: the fault is the account's or the
-    server's, not the message's, so that the rest of the batch is not tried either.
+    ``suppress``: the person said stop. ``bad_address``: the address cannot be reached on this channel. ``blocked``:
+    somebody on the way refuses what we say. ``stops``: the fault is the account's or the server's, not the message's,
+    so that the rest of the batch is not tried either. ``slow``: we send too fast. What follows from each:
+    ``messaging.outcomes.Asks``.
     """
 
     kind: OutcomeClass
@@ -50,6 +52,9 @@ class Outcome:
     retry_after_seconds: float | None = None
     suppress: bool = False
     stops: bool = False
+    bad_address: bool = False
+    blocked: bool = False
+    slow: bool = False
     content: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -1,6 +1,7 @@
 """E-mail by SMTP, driven phase by phase, so that it is known on which side of the final dot a connection died."""
 
 import queue
+import re
 import select
 import smtplib
 import socket
@@ -16,6 +17,8 @@ from messaging.outcomes import SMTP_BEFORE_DOT, of_smtp
 from models.vocabulary import Channel, OutcomeClass
 
 CONNECTIONS = 4
+ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?!\S)")
+"""An enhanced status code, with which the text of a reply begins: RFC 2034."""
 
 
 @dataclass(frozen=True)
@@ -222,11 +225,12 @@ def _alive(smtp: smtplib.SMTP) -> bool:
 
 
 def _outcome(said: _Said) -> Outcome:
-    verdict = of_smtp(said.phase, said.code)
+    found = ENHANCED.match(said.text)
+    verdict = of_smtp(said.phase, said.code, found.group() if found else "")
     return Outcome(
         verdict.kind,
         code=f"{said.phase}_{said.code}",
-        stops=verdict.stops,
+        **verdict.marks,
         content={"phase": said.phase, "reply": said.code, "text": said.text},
     )
 

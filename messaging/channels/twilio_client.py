@@ -163,8 +163,7 @@ def _refused(said: TwilioRestException | TwilioServiceException, retry_after: fl
         verdict.kind,
         code=str(code or said.status),
         retry_after_seconds=retry_after,
-        suppress=verdict.suppress,
-        stops=verdict.stops,
+        **verdict.marks,
         content={"http": int(said.status), "twilio": code},
     )
 
