@@ -4,6 +4,7 @@ import base64
 import binascii
 import hmac
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -13,7 +14,7 @@ from fastapi.responses import JSONResponse
 from beforehand.web.postroom.carrier import Carrier
 from beforehand.web.postroom.entries import Entry, language_of, new_sid
 from beforehand.web.postroom.errors import MAGIC_TO, TwilioError, bad_auth, not_found
-from beforehand.web.postroom.faulty import answered
+from beforehand.web.postroom.faulty import answered, listed
 from beforehand.web.postroom.house import House
 from beforehand.web.postroom.numbers import sender_id, valid
 from beforehand.web.postroom.resources import API, call_json, call_times, message_json, page_of, picked
@@ -42,7 +43,7 @@ def router(house: House, carrier: Carrier) -> APIRouter:
     @routes.get("/Messages.json")
     async def list_messages(request: Request) -> Response:
         times = {"DateSent": lambda entry: entry.when("sent", "received")}
-        return _listed(house, request, Channel.SMS, "messages", times)
+        return await _listed(house, request, Channel.SMS, "messages", times)
 
     @routes.get("/Messages/{sid}.json")
     async def fetch_message(request: Request, sid: str) -> Response:
@@ -57,7 +58,7 @@ def router(house: House, carrier: Carrier) -> APIRouter:
     @routes.get("/Calls.json")
     async def list_calls(request: Request) -> Response:
         times = {"StartTime": lambda entry: call_times(entry)[0], "EndTime": lambda entry: call_times(entry)[1]}
-        return _listed(house, request, Channel.VOICE, "calls", times)
+        return await _listed(house, request, Channel.VOICE, "calls", times)
 
     @routes.get("/Calls/{sid}.json")
     async def fetch_call(request: Request, sid: str) -> Response:
@@ -183,9 +184,14 @@ def _entry(house: House, request: Request, sid: str, kind: Channel) -> Entry:
     return entry
 
 
-def _listed(house: House, request: Request, kind: Channel, name: str, times: Mapping[str, Any]) -> JSONResponse:
+async def _listed(house: House, request: Request, kind: Channel, name: str, times: Mapping[str, Any]) -> Response:
     query = dict(request.query_params)
-    of_kind = [entry for entry in house.ledger.entries if entry.kind == kind]
     show = message_json if kind == Channel.SMS else call_json
-    kept = picked(of_kind, query, times)
-    return JSONResponse(page_of(kept, query, request.url.path, name, lambda entry: show(entry, house.account_sid)))
+
+    def page(lag: float) -> JSONResponse:
+        newest = house.now() - timedelta(seconds=lag)
+        of_kind = [entry for entry in house.ledger.entries if entry.kind == kind and not (lag and entry.at > newest)]
+        kept = picked(of_kind, query, times)
+        return JSONResponse(page_of(kept, query, request.url.path, name, lambda entry: show(entry, house.account_sid)))
+
+    return await listed(house, query.get("To", ""), page)

@@ -64,6 +64,8 @@ def call_form(house: House, entry: Entry, status: str, sequence: int = 0) -> dic
         "Timestamp": rfc2822(house.now()) or "",
         "To": entry.to,
     }
+    if entry.answered_by:
+        form["AnsweredBy"] = entry.answered_by
     if (seconds := duration(entry)) is not None:
         form |= {"CallDuration": seconds, "Duration": str(-(-int(seconds) // 60))}
     return form
@@ -92,10 +94,14 @@ class Teller:
             signed = {"X-Twilio-Signature": signature(self._house.auth_token, url, form)}
             return await self._client.post(url, data=dict(form), headers=signed)
 
+    def tells(self, entry: Entry, status: str) -> bool:
+        """Whether our side asked to be told of this status."""
+        return bool(entry.options.get("StatusCallback")) and _wanted(entry, status)
+
     async def tell(self, entry: Entry, status: str, sequence: int = 0) -> None:
         """Post one status to the entry's StatusCallback; give up after the last pause."""
         url = entry.options.get("StatusCallback", "")
-        if not url or not _wanted(entry, status):
+        if not self.tells(entry, status):
             return
         if entry.kind == Channel.VOICE:
             form = call_form(self._house, entry, status, sequence)
@@ -109,7 +115,7 @@ class Teller:
 
     async def _try(self, entry: Entry, status: str, url: str, form: dict[str, str], method: str, attempt: int) -> bool:
         answer, error = None, ""
-        if self._house.faults.take("callback", entry.to):
+        if self._house.faults.take("callback", entry.to, among=("drop",)):
             error = "not posted: a planned fault"
         else:
             try:

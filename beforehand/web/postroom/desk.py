@@ -1,5 +1,6 @@
 """The post room's own routes: its ledger as JSON, a customer's reply or key press, and how it is."""
 
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
@@ -8,8 +9,9 @@ from pydantic import BaseModel, Field
 
 from beforehand.web.postroom.callbacks import Teller
 from beforehand.web.postroom.carrier import Carrier
+from beforehand.web.postroom.faults import Fault, Phase, Place, What
 from beforehand.web.postroom.house import House
-from beforehand.web.postroom.inbound import press, receive
+from beforehand.web.postroom.inbound import receive
 
 
 class Reply(BaseModel):
@@ -31,7 +33,22 @@ class Fate(BaseModel):
     """What becomes of messages to an address from now on."""
 
     address: str
-    fate: Literal["arrives", "undelivered", "failed", "busy", "no-answer"]
+    fate: Literal["arrives", "undelivered", "failed", "busy", "no-answer", "machine"] = "arrives"
+    keys: str = Field("", pattern=r"^[0-9*#]{0,20}$")
+
+
+class Trouble(BaseModel):
+    """What shall go wrong from now on: the fields of :class:`Fault`."""
+
+    where: Place
+    what: What
+    times: int = Field(1, ge=1, le=1_000_000)
+    to: str | None = None
+    accepted: bool = False
+    seconds: float = Field(30.0, ge=0, le=3600)
+    phase: Phase = "dot"
+    retry_after: float = Field(1.0, ge=0, le=86_400)
+    as_date: bool = False
 
 
 def same_site(request: Request) -> None:
@@ -71,7 +88,7 @@ def router(house: House, carrier: Carrier, teller: Teller) -> APIRouter:
         entry = house.ledger.get(pressed.sid)
         if entry is None:
             raise HTTPException(404, "there is no such call")
-        after = await press(carrier, entry, pressed.digits)
+        after = await carrier.press(entry, pressed.digits)
         if after is None:
             raise HTTPException(409, "that call is not waiting for a key")
         return {"sid": after.sid, "script": after.body, "notes": list(after.notes)}
@@ -79,8 +96,37 @@ def router(house: House, carrier: Carrier, teller: Teller) -> APIRouter:
     @routes.post("/post-room/fate", dependencies=[Depends(same_site)])
     async def fate(wanted: Fate) -> dict[str, str]:
         house.fates.pop(wanted.address, None)
+        house.keys.pop(wanted.address, None)
         if wanted.fate != "arrives":
             house.fates[wanted.address] = wanted.fate
-        return {"address": wanted.address, "fate": wanted.fate}
+        if wanted.keys:
+            house.keys[wanted.address] = wanted.keys
+        return {"address": wanted.address, "fate": wanted.fate, "keys": wanted.keys}
+
+    routes.include_router(_faults(house))
+    return routes
+
+
+def _faults(house: House) -> APIRouter:
+    """The plan of faults: read it, add to it, drop it."""
+    routes = APIRouter(prefix="/post-room/faults", dependencies=[Depends(same_site)])
+
+    @routes.get("")
+    async def planned() -> dict[str, Any]:
+        left = [{**asdict(one.fault), "left": one.left} for one in house.faults.left]
+        return {"happened": house.faults.happened, "left": left}
+
+    @routes.post("")
+    async def add(trouble: Trouble) -> dict[str, Any]:
+        try:
+            fault = Fault(**trouble.model_dump())
+        except ValueError as wrong:
+            raise HTTPException(422, str(wrong)) from None
+        house.faults.add(fault)
+        return asdict(fault)
+
+    @routes.delete("")
+    async def clear() -> dict[str, int]:
+        return {"removed": house.faults.clear()}
 
     return routes

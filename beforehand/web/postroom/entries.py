@@ -72,7 +72,8 @@ class Entry:
 
     ``body`` is the text of an SMS, the plain part of an e-mail, the TwiML of a call; ``to`` the envelope's recipient.
     ``history`` are the statuses with their moments, ``options`` the other parameters of the request, ``notes`` what
-    went wrong on the way. Entries never change: the ledger puts a new one in the old one's place.
+    went wrong on the way, ``answered_by`` who picked up a call that asked for it, in Twilio's words. Entries never
+    change: the ledger puts a new one in the old one's place.
     """
 
     n: int
@@ -94,6 +95,12 @@ class Entry:
     callbacks: tuple[Callback, ...] = ()
     pressed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    answered_by: str | None = None
+
+    @property
+    def told(self) -> bool:
+        """Whether a try to tell our side of its status is on record."""
+        return self.status in {callback.status for callback in self.callbacks}
 
     @property
     def final(self) -> bool:

@@ -29,7 +29,8 @@ class House:
     """One post room's shared parts. ``numbers`` are the senders it owns; empty: any valid number may be the sender.
 
     ``inbound_url`` is where a customer's reply is posted, None: kept in the ledger only. ``fates`` says what becomes of
-    messages to an address: ``undelivered``, ``failed``, ``busy``, ``no-answer``; others arrive.
+    messages to an address: ``undelivered``, ``failed``, ``busy``, ``no-answer``, ``machine`` (it takes the call); others
+    arrive. ``keys`` says which key somebody presses as soon as a call asks for one.
     """
 
     account_sid: str
@@ -41,6 +42,7 @@ class House:
     inbound_url: str | None = None
     faults: Faults = field(default_factory=Faults)
     fates: dict[str, str] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
 
     def now(self) -> datetime:
         """The moment by the house's clock."""

@@ -1,12 +1,10 @@
-"""A customer's reply or key press, played by the demo, the page or a test: kept, and posted to our webhook."""
+"""A customer's reply, played by the demo, the page or a test: kept, and posted to our webhook."""
 
 from dataclasses import dataclass
-from urllib.parse import urljoin
 
 import httpx
 
 from beforehand.web.postroom.callbacks import Teller
-from beforehand.web.postroom.carrier import Carrier
 from beforehand.web.postroom.entries import Entry, language_of, new_sid
 from beforehand.web.postroom.house import House
 from beforehand.web.postroom.resources import API
@@ -90,15 +88,3 @@ def _reply(house: House, entry: Entry, script: str) -> None:
                 status="delivered",
                 language=language_of(line.text),
             )
-
-
-async def press(carrier: Carrier, entry: Entry, digits: str) -> Entry | None:
-    """Press keys on a call: asks the ``action`` of its menu and keeps what is said next. None when no menu waits."""
-    try:
-        menu = next((line for line in heard(entry.body) if line.verb == "Gather" and line.action), None)
-    except ScriptError:
-        menu = None
-    if menu is None:
-        return None
-    url = urljoin(entry.options.get("Url", ""), menu.action)
-    return await carrier.fetch(entry, url, menu.method, digits)

@@ -4,6 +4,7 @@ It knows nothing of our database, so that tests can judge the one by the other.
 """
 
 import json
+import os
 import threading
 import time
 from bisect import bisect_right
@@ -24,8 +25,8 @@ START_WORDS = frozenset({"start", "yes", "unstop"})
 class Ledger:
     """Every entry, oldest first. Safe to use from many threads; reading changes nothing.
 
-    ``path`` None keeps it in memory only. A line is in the file before :meth:`add` returns, so that what was accepted
-    is on record even when the process is killed the moment after.
+    ``path`` None keeps it in memory only. An entry's line is on the disk (fsync) before :meth:`add` returns, so that
+    what was accepted is on record even when the machine loses power the moment after.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -85,7 +86,7 @@ class Ledger:
         with self._changed:
             self._n += 1
             entry = Entry(n=self._n, history=((values["status"], values["at"]),), **values)
-            self._write({"record": "entry", **entry.as_json()})
+            self._write({"record": "entry", **entry.as_json()}, durable=True)
             self._put(entry)
             return entry
 
@@ -100,6 +101,10 @@ class Ledger:
     def script(self, sid: str, body: str, pressed: str | None = None) -> Entry | None:
         """Keep the call script that was fetched, and the key that led to it."""
         return self._change({"record": "script", "sid": sid, "body": body, "pressed": pressed})
+
+    def answered(self, sid: str, who: str) -> Entry | None:
+        """Keep who picked up a call."""
+        return self._change({"record": "answered", "sid": sid, "who": who})
 
     def note(self, sid: str, text: str) -> Entry | None:
         """Keep a remark on what went wrong."""
@@ -175,10 +180,12 @@ class Ledger:
         self._index.clear()
         self._stopped.clear()
 
-    def _write(self, record: dict[str, Any]) -> None:
+    def _write(self, record: dict[str, Any], *, durable: bool = False) -> None:
         if self._file is not None:
             self._file.write(json.dumps(record, ensure_ascii=False, default=datetime.isoformat) + "\n")
             self._file.flush()
+            if durable:
+                os.fsync(self._file.fileno())
 
     def _load(self, path: Path) -> None:
         if not path.exists():
@@ -225,4 +232,6 @@ def _changed(entry: Entry, record: dict[str, Any]) -> Entry:
             return replace(entry, body=record["body"], pressed=entry.pressed + pressed)
         case "note":
             return replace(entry, notes=(*entry.notes, record["text"]))
+        case "answered":
+            return replace(entry, answered_by=record["who"])
     raise ValueError(f"unknown record {record['record']!r}")

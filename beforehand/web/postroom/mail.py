@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.message import EmailMessage, Message
@@ -13,14 +14,16 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from beforehand.web.postroom.entries import language_of, new_sid
 from beforehand.web.postroom.house import House
+from beforehand.web.postroom.talk import Talk, hang_up, reply_of
 from models.vocabulary import Channel
 
 
 class Mailbox:
     """aiosmtpd's handler: one ledger entry per accepted recipient."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, *, dsn: bool = True) -> None:
         self._house = house
+        self._dsn = dsn
 
     async def handle_RCPT(self, server: SMTP, session: Session, envelope: Envelope, to: str, options: list[str]) -> str:
         """Refuse only what is no address at all, or what the plan of faults says."""
@@ -33,23 +36,29 @@ class Mailbox:
         return "250 2.1.5 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        """Keep the e-mail, once for each recipient, before the answer goes out."""
+        """Keep the e-mail, once for each recipient, before the answer goes out; or do what the plan of faults says."""
         fault = self._house.faults.take("mail", envelope.rcpt_tos[0])
-        sids = self._keep(envelope) if fault is None or fault.accepted else ["nothing"]
+        dsn = server.dsn if isinstance(server, Talk) else {}
+        sids = self._keep(envelope, dsn) if fault is None or fault.accepted else ["nothing"]
         if fault is not None:
             match fault.what:
-                case "error":
-                    return "554 5.0.0 a planned fault"
-                case "busy":
-                    return "451 4.3.0 a planned fault, try again later"
                 case "hang":
                     await asyncio.sleep(fault.seconds)
-                case _:
+                case "drop":
                     hang_up(server)
                     return "421 4.3.0 a planned fault"
+                case _:
+                    return reply_of("dot", fault)
         return f"250 2.0.0 accepted as {' '.join(sids)}"
 
-    def _keep(self, envelope: Envelope) -> list[str]:
+    async def handle_EHLO(
+        self, server: SMTP, session: Session, envelope: Envelope, hostname: str, responses: list[str]
+    ) -> list[str]:
+        """Offer delivery reports, where the door does."""
+        session.host_name = hostname
+        return [*responses[:-1], "250-DSN", responses[-1]] if self._dsn else responses
+
+    def _keep(self, envelope: Envelope, dsn: Mapping[str, str]) -> list[str]:
         content = envelope.content or b""
         values = read_mail(content if isinstance(content, bytes) else content.encode())
         entries = [
@@ -60,18 +69,12 @@ class Mailbox:
                 to=to,
                 at=self._house.now(),
                 status="accepted",
-                options={"mail_from": str(envelope.mail_from or "")},
+                options={"mail_from": str(envelope.mail_from or "")} | dict(dsn),
                 **values,
             )
             for to in envelope.rcpt_tos
         ]
         return [entry.sid for entry in entries]
-
-
-def hang_up(server: SMTP) -> None:
-    """End a session without a word."""
-    if isinstance(server.transport, asyncio.WriteTransport):
-        server.transport.abort()
 
 
 def read_mail(raw: bytes) -> dict[str, Any]:
@@ -108,12 +111,13 @@ def _part(message: EmailMessage | Message, kind: str) -> str:
 
 @dataclass(frozen=True)
 class MailDoor:
-    """What the mail server asks for and offers: with ``user`` it offers AUTH and checks it, with ``tls`` STARTTLS."""
+    """What the mail server asks for and offers: with ``user`` AUTH, with ``tls`` STARTTLS, with ``dsn`` RFC 3461."""
 
     user: str = ""
     password: str = field(default="", repr=False)
     login_needed: bool = False
     tls: ssl.SSLContext | None = None
+    dsn: bool = True
 
 
 def smtp_protocol(house: House, door: MailDoor) -> SMTP:
@@ -123,8 +127,9 @@ def smtp_protocol(house: House, door: MailDoor) -> SMTP:
         wanted = LoginPassword(door.user.encode(), door.password.encode())
         return AuthResult(success=isinstance(data, LoginPassword) and data == wanted, handled=False)
 
-    return SMTP(
-        Mailbox(house),
+    return Talk(
+        house,
+        Mailbox(house, dsn=door.dsn),
         hostname="post-room.localhost",
         ident="Beforehand post room",
         enable_SMTPUTF8=True,

@@ -74,7 +74,7 @@ def call_json(entry: Entry, account: str) -> dict[str, Any]:
         "price": None,
         "price_unit": "USD",
         "direction": entry.direction,
-        "answered_by": None,
+        "answered_by": entry.answered_by,
         "api_version": API,
         "forwarded_from": None,
         "group_sid": None,

@@ -19,7 +19,8 @@ from beforehand.web.postroom.entries import Entry
 from beforehand.web.postroom.faults import Fault, Faults
 from beforehand.web.postroom.house import House, Pace
 from beforehand.web.postroom.ledger import Ledger
-from beforehand.web.postroom.mail import MailDoor, hang_up, smtp_protocol
+from beforehand.web.postroom.mail import MailDoor, smtp_protocol
+from beforehand.web.postroom.talk import hang_up
 from beforehand.wiring import Clock, wall_clock
 from models.vocabulary import Channel
 
@@ -28,8 +29,8 @@ class PostRoom(InThread):
     """A post room. ``with PostRoom() as room:`` runs it in a thread on free ports, ``await room.serve(stop)`` here.
 
     ``numbers`` are the senders it owns (none named: any valid number), ``path`` its ledger file (None: memory only),
-    ``inbound_url`` where customers' replies are posted, ``faults`` what shall go wrong, ``login_needed`` and ``tls``
-    what the mail server asks for and offers. Raises OSError when a port is taken.
+    ``inbound_url`` where customers' replies are posted, ``faults`` what shall go wrong, ``login_needed``, ``tls`` and
+    ``dsn`` what the mail server asks for and offers. Raises OSError when a port is taken.
     """
 
     name = "post room"
@@ -51,6 +52,7 @@ class PostRoom(InThread):
         smtp_password: str = "",
         login_needed: bool = False,
         tls: ssl.SSLContext | None = None,
+        dsn: bool = True,
         clock: Clock = wall_clock,
     ) -> None:
         super().__init__()
@@ -68,7 +70,7 @@ class PostRoom(InThread):
             inbound_url=inbound_url,
             faults=self.faults,
         )
-        self._door = MailDoor(smtp_user, smtp_password, login_needed, tls)
+        self._door = MailDoor(smtp_user, smtp_password, login_needed, tls, dsn)
         self._http_socket = listening(host, http_port)
         try:
             self._smtp_socket = listening(host, smtp_port)

@@ -47,7 +47,28 @@ def _lines(parent: ElementTree.Element) -> Iterator[Line]:
             action, method = attributes.get("action", ""), attributes.get("method", "POST")
             yield Line("Gather", keys=keys, action=action, method=method, attributes=attributes)
         else:
-            yield Line(verb.tag, text, attributes.get("language", ""), attributes=attributes)
+            method = attributes.get("method", "POST")
+            yield Line(verb.tag, text, attributes.get("language", ""), method=method, attributes=attributes)
+
+
+def menu(script: str) -> Line | None:
+    """The menu of a script whose keys lead somewhere, or None."""
+    try:
+        return next((line for line in heard(script) if line.verb == "Gather" and line.action), None)
+    except ScriptError:
+        return None
+
+
+def goes_on(script: str) -> Line | None:
+    """The Redirect that a call comes to by itself: nothing waits before it, and nothing ends the call."""
+    try:
+        stops = next((line for line in heard(script) if line.verb in _STOPS), None)
+    except ScriptError:
+        return None
+    return stops if stops is not None and stops.verb == "Redirect" and stops.text else None
+
+
+_STOPS = ("Gather", "Dial", "Hangup", "Record", "Reject", "Redirect")
 
 
 # Twilio names these two by ISO 639-3: https://www.twilio.com/docs/voice/twiml/say/text-speech
