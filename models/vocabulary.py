@@ -62,6 +62,7 @@ class Reason(StrEnum):
     AT_MOST = "at_most"
     BUDGET = "budget"
     CUSTOMER_BUDGET = "customer_budget"
+    MAYBE_STOP = "maybe_stop"
 
 
 REASON_TEXT: dict[Reason, str] = {
@@ -92,6 +93,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.AT_MOST: "the rule has sent all that it may for now",
     Reason.BUDGET: "the budget for vouchers is used up",
     Reason.CUSTOMER_BUDGET: "the customer has been promised vouchers enough lately",
+    Reason.MAYBE_STOP: "a reply may have asked us to stop, and nobody has read it yet",
 }
 
 
