@@ -6,11 +6,11 @@ are things that SQL cannot work out.
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, select, true, update
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, literal_column, select, true, update
 
 from messaging.addresses import address_hash, family, normal_address
 from messaging.candidates import UNTOLD, match
@@ -43,7 +43,8 @@ class Looked:
 
     ``address`` is the customer's own by now, empty where it was taken out; ``moved``: the message has another one.
     ``moved_on``: what the message is about belongs to somebody else by now. ``cites`` is the entry of the consent
-    ledger that the message names, ``newest`` the one that counts now.
+    ledger that the message names, ``newest`` the one that counts now. ``held``: a reply from this address may mean
+    STOP, and nobody has read it yet.
     """
 
     message_id: int
@@ -58,6 +59,7 @@ class Looked:
     moved_on: bool = False
     cites: int | None = None
     newest: int | None = None
+    held: bool = False
 
 
 def recheck(
@@ -69,7 +71,10 @@ def recheck(
     consent and suppressions of later than that are not known yet. A real claim minds every one, whatever its date.
     """
     looked = _load(connection, ids, policy, as_of)
-    barred = suppressed(connection, {seen.hash for seen in looked}, as_of)
+    hashes = {seen.hash for seen in looked}
+    barred = suppressed(connection, hashes, as_of)
+    if as_of is None and (unread := _unread(connection, hashes)):
+        looked = [replace(seen, held=seen.hash in unread) for seen in looked]
     guests = _guests(policy)
     verdicts = {seen.message_id: verdict(seen, now, policy, barred, guests) for seen in looked}
     no = {key: found for key, found in verdicts.items() if found}
@@ -100,6 +105,8 @@ def verdict(
         return Verdict(Reason.NO_CONSENT)
     if seen.expires_at is not None and seen.expires_at <= now:
         return Verdict(Reason.TOO_LATE, MessageState.EXPIRED)
+    if seen.held:
+        return Verdict(Reason.MAYBE_STOP, MessageState.HELD)
     until = free_at(now, seen.zone, policy.quiet_hours(seen.purpose, Channel(seen.channel)), default=policy.zone)
     if until <= now:
         return None
@@ -213,6 +220,15 @@ def suppressed(
     return barred
 
 
+def _unread(connection: Connection, hashes: Collection[str]) -> set[str]:
+    """Those of these addresses from which a reply came that may mean STOP and that nobody has read yet."""
+    r = reply.c
+    unread = select(r.address_hash).where(
+        r.address_hash.in_(hashes), r.handled_at.is_(None), r.said == literal_column("'maybe_stop'")
+    )
+    return set(connection.execute(unread).scalars())
+
+
 def _guests(policy: Policy) -> set[str] | None:
     if policy.guests is None:
         return None
@@ -225,7 +241,8 @@ def _put_aside(connection: Connection, no: Mapping[int, Verdict], now: datetime)
         groups[found].append(key)
     for found, keys in groups.items():
         change: dict[str, Any] = {"state": found.state, "reason": found.reason}
-        change |= {"due_at": found.until} if found.until else {"ended_at": now}
+        if found.state != MessageState.HELD:
+            change |= {"due_at": found.until} if found.until else {"ended_at": now}
         connection.execute(update(message).where(message.c.id.in_(keys)).values(change))
         if found.state in UNTOLD:
             take_back(connection, select(message.c.match_id).where(message.c.id.in_(keys)), now)
