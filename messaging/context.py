@@ -4,13 +4,14 @@ A batch takes a fixed number of queries, however many messages it has: one per t
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Table, select
 
 import models
+from messaging.links import Links
 from messaging.samples import ALWAYS, SAMPLES, at
 from messaging.values import AnyWord
 from messaging.vouchers import voucher_code
@@ -25,12 +26,16 @@ Context = dict[str, Any]
 
 @dataclass(frozen=True)
 class Brand:
-    """Who speaks: ``phone`` is E.164, ``address`` postal, ``url`` where customers find us."""
+    """Who speaks: ``phone`` is E.164, ``address`` postal, ``url`` where customers find us.
+
+    ``links`` signs what customers open; without it a message has none.
+    """
 
     name: str
     phone: str
     address: str
     url: str
+    links: Links | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class Item:
     facts: Mapping[str, Any] = field(default_factory=dict)
     purpose: str = "service"
     reference: str = "PREVIEW0"
+    made_at: datetime | None = None
     worth: Money | None = None
     valid_until: datetime | None = None
     code: str = HIDDEN_CODE
@@ -128,8 +134,9 @@ def contexts(connection: Connection, message_ids: Sequence[int], *, brand: Brand
 def contexts_for(connection: Connection, items: Sequence[Item], *, brand: Brand) -> list[Context]:
     """The contexts of messages that need not exist yet, in the order of ``items``; a preview hides voucher codes.
 
-    Each has ``customer``, ``facts``, ``brand``, ``message``, ``voucher``, ``survey`` and the subject by its name with
-    what belongs to it (an exposure: ``issue``, ``product``, ``order``, ``order_line``). What is not known is None.
+    Each has ``customer``, ``facts``, ``brand``, ``message``, ``links``, ``voucher``, ``survey`` and the subject by its
+    name with what belongs to it (an exposure: ``issue``, ``product``, ``order``, ``order_line``). What is not known is
+    None. The links of a message that does not exist yet open nothing.
     """
     wanted: dict[str, set[int]] = {"customer": {item.customer_id for item in items}}
     for item in items:
@@ -166,6 +173,10 @@ def sample_context(
             "url": "https://shop.example",
         },
         "message": {"reference": "7K2M9QXC", "purpose": purpose},
+        "links": {
+            name: f"https://shop.example/{path}/ab{'c' * 16}7K2M9QXC"
+            for name, path in (("unsubscribe", "s"), ("preferences", "p"), ("survey", "a"))
+        },
         "voucher": {"code": HIDDEN_CODE, "worth": Money(5000, "EUR"), "valid_until": at(6, 8)} if voucher else None,
         "survey": {"name": "contact"},
     }
@@ -188,6 +199,7 @@ def _item(row: Row, voucher: Row, survey: str | None) -> Item:
         facts=row["facts"] or {},
         purpose=row["purpose"],
         reference=row["reference"],
+        made_at=row["created_at"],
         survey=survey or (row["details"] or {}).get("survey"),
         **voucher,
     )
@@ -248,8 +260,11 @@ def _context(
         item.subject: subject,
         "customer": found["customer"].get(item.customer_id, {}),
         "facts": item.facts,
-        "brand": asdict(brand),
+        "brand": {"name": brand.name, "phone": brand.phone, "address": brand.address, "url": brand.url},
         "message": {"reference": item.reference, "purpose": item.purpose},
+        "links": brand.links.of_message(item.reference, item.made_at, survey=item.survey is not None)
+        if brand.links
+        else None,
         "voucher": voucher,
         "survey": {"name": item.survey} if item.survey else None,
     }

@@ -115,6 +115,16 @@ class Links:
         return any(hmac.compare_digest(self.seal(said, day).encode(), seal.encode()) for day in days)
 
 
+def unsubscribe_headers(url: str, mailbox: str = "") -> dict[str, str]:
+    """The headers by which a mail program offers one click to end this (RFC 2369, RFC 8058).
+
+    ``mailbox`` is named only where somebody reads it. Both headers must be covered by the DKIM signature.
+    """
+    token = url.rpartition("/")[2]
+    post = f", <mailto:{mailbox}?subject=unsubscribe%20{token}>" if mailbox else ""
+    return {"List-Unsubscribe": f"<{url}>{post}", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
+
+
 def reference_in(token: str) -> str | None:
     """The message's reference that a token names, signed or not; None where it is no token at all."""
     found = TOKEN.fullmatch(token)

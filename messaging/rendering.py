@@ -6,7 +6,7 @@ only where the HTML part should differ. ``_layout/`` frames them all: who we are
 
 import re
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -213,7 +213,8 @@ class Templates:
         """The HTML part: the template's own file where there is one, else the text's paragraphs."""
         own = f"{base}.html"
         name = own if (self.folder / own).is_file() else "_layout/text.html"
-        shown = {**page, "paragraphs": _blocks(page["text"]), "footer": _blocks(page["footer"])}
+        links = [link for link in (frame.get("links") or {}).values() if link]
+        shown = {**page, "paragraphs": _blocks(page["text"], links), "footer": _blocks(page["footer"], links)}
         try:
             return self._fill(self._html, name, {**frame, "page": shown})
         except RenderingError:
@@ -300,15 +301,28 @@ def _paragraphs(text: str) -> str:
     return re.sub(r"\n(?:[ \t]*\n)+", "\n\n", text.strip("\n")).rstrip()
 
 
-def _blocks(text: str) -> list[dict[str, Any]]:
+def _blocks(text: str, links: Collection[str]) -> list[dict[str, Any]]:
     """Cut a text into paragraphs of HTML lines; an indented paragraph is ``boxed``."""
     return [
-        {"boxed": block.startswith(("  ", "\t")), "lines": [_html_line(line.strip()) for line in block.split("\n")]}
+        {
+            "boxed": block.startswith(("  ", "\t")),
+            "lines": [_html_line(line.strip(), links) for line in block.split("\n")],
+        }
         for block in text.split("\n\n")
     ]
 
 
-def _html_line(line: str) -> Markup:
-    """Escape a line of text; what the text sets apart is set apart in HTML too."""
+def _html_line(line: str, links: Collection[str]) -> Markup:
+    """Escape a line of text. One that ends with a link of ours becomes that link; no other address ever does."""
+    bare = line.rstrip(END_ISOLATE)
+    for link in links:
+        if bare.endswith(link):
+            words = bare.removesuffix(link).rstrip(f"{ISOLATE} ").rstrip(":：").rstrip()
+            return Markup('<a href="{}">{}</a>').format(link, _set_apart(words or link))
+    return _set_apart(line)
+
+
+def _set_apart(line: str) -> Markup:
+    """Escape a text; what the text sets apart is set apart in HTML too."""
     cut = ISOLATED.split(line)
     return Markup("").join(apart(piece) if place % 2 else escape(piece) for place, piece in enumerate(cut))

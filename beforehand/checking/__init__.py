@@ -56,11 +56,15 @@ class Checked:
 
 @dataclass(frozen=True)
 class House:
-    """What rules lean on that is set elsewhere: the endpoints of webhook steps (None: not asked), the rates."""
+    """What rules lean on that is set elsewhere: the endpoints of webhook steps (None: not asked), the rates.
+
+    ``address`` is the postal address that stands under advertising e-mails; None: not asked.
+    """
 
     endpoints: Collection[str] | None = None
     rates: Path | None = None
     currency: str = "EUR"
+    address: str | None = None
 
 
 def check(
@@ -87,6 +91,8 @@ def check(
     found = [replace(problem, warning=False) if problem.said == UNPROVEN else problem for problem in found]
     for rule in loaded.values():
         found += [*suspicions(rule), *_offered(rule), *texts.problems(rule)]
+        if house is not None and house.address == "":
+            found += texts.unaddressed(rule)
     asked, unchecked = _with_data([replace(rule, rates=table) for rule in loaded.values()], texts, data, why_not)
     return Checked(len(loaded), tuple(sorted({*found, *asked})), unchecked, broken)
 

@@ -46,6 +46,15 @@ class Texts:
             self._offers[key] = offers(self.templates.folder, step.template, step.by)
         return self._offers[key]
 
+    def unaddressed(self, rule: Rule) -> Iterator[Problem]:
+        """Advertising by e-mail without a postal address under it, which the laws of most countries ask for."""
+        if rule.terms.status is not RuleStatus.LIVE or rule.terms.purpose is not Purpose.MARKETING:
+            return
+        for step, _, at in sends(rule.terms.steps, rule.root.get("then")):
+            if Channel.EMAIL in (step.by or self.templates.channels(step.template)):
+                said = "an advertising e-mail needs your postal address under it, and none is set"
+                yield error(rule, at, said, "it in BEFOREHAND_BRAND_ADDRESS")
+
     def unspoken(self, rule: Rule, spoken: Mapping[str, int]) -> Iterator[Problem]:
         """Languages of many customers in which a template of the rule is not written, channel by channel.
 

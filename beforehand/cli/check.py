@@ -64,7 +64,7 @@ def _checked(said: "Settings", rules: Path, *, database: bool) -> "Checked":
     gc.disable()  # a third of the time went into looking for garbage, and this process ends right after
     texts = Texts(Templates(said.templates, language=said.language, zone=said.time_zone))
     data, why_not = _data(said) if database else (None, "no database was asked")
-    house = House(said.webhooks, said.rates, said.currency)
+    house = House(said.webhooks, said.rates, said.currency, address=said.postal_address)
     try:
         return check_rules(rules, texts, said.facts, data=data, why_not=why_not, house=house)
     finally:

@@ -10,6 +10,7 @@ from beforehand.passes.deciding import event_rules_due, run_rule
 from beforehand.passes.house import (
     UnknownRule,
     brand_of,
+    links_of,
     policy_of,
     rule_of,
     rules_of,
@@ -50,6 +51,7 @@ __all__ = [
     "brand_of",
     "cancel_stopped",
     "event_rules_due",
+    "links_of",
     "policy_of",
     "preview_rule",
     "rule_of",

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select
 from beforehand.settings import Settings
 from beforehand.wiring import App
 from messaging.context import Brand
+from messaging.links import LinkKey, Links
 from messaging.policy import Policy, read_cap
 from messaging.quiet import read_quiet_hours
 from messaging.rendering import Templates
@@ -178,7 +179,15 @@ def templates_of(app: App) -> Templates:
 
 def brand_of(settings: Settings) -> Brand:
     """Who speaks, in every message."""
-    return Brand(settings.brand, settings.brand_phone, settings.brand_address, settings.public_url)
+    said = settings.brand, settings.brand_phone, settings.brand_address, settings.public_url
+    return Brand(*said, links=links_of(settings))
+
+
+def links_of(settings: Settings) -> Links:
+    """What signs the links in messages and opens them, with the keys that did so before."""
+    own = settings.link_key.get_secret_value() or settings.secret_key.get_secret_value()
+    before = [LinkKey(key.get_secret_value().encode(), day) for key, day in settings.link_keys_before.items()]
+    return Links(settings.public_url, (LinkKey(own.encode()), *before))
 
 
 def secret_of(settings: Settings) -> bytes:

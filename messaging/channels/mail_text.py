@@ -3,16 +3,33 @@
 import re
 import unicodedata
 from datetime import datetime
-from email.headerregistry import Address
+from email.headerregistry import Address, BaseHeader, HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import SMTP, Policy
 from email.utils import format_datetime
 
 from email_validator import EmailNotValidError, validate_email
 
 from messaging.channels.base import Envelope
 
-POLICY = SMTP.clone(cte_type="7bit")  # any server takes it, with or without 8BITMIME
+LONGEST_LINE = 998
+"""Bytes of a header line, by RFC 5322 2.1.1."""
+
+
+class _Addresses(UnstructuredHeader, BaseHeader):
+    """A list of ``<...>`` as RFC 2369 writes it, one a line. The library would make encoded-words of long ones."""
+
+    def fold(self, *, policy: Policy) -> str:
+        """The header as it goes on the wire."""
+        lines = f"{self.name}: " + f",{policy.linesep} ".join(str(self).split(", "))
+        if not lines.isascii() or max(map(len, lines.split(policy.linesep))) > LONGEST_LINE:
+            raise BadMail(f"{self.name} holds an address that no header can carry")
+        return lines + policy.linesep
+
+
+_HEADERS = HeaderRegistry()
+_HEADERS.map_to_type("list-unsubscribe", _Addresses)
+POLICY = SMTP.clone(cte_type="7bit", header_factory=_HEADERS)  # 7 bits: any server takes it, with or without 8BITMIME
 
 OURS = {
     "from", "to", "subject", "date", "message-id", "auto-submitted", "mime-version", "content-type",

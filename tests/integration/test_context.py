@@ -6,16 +6,18 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, event, select
 
 import models
 from messaging.context import HIDDEN_CODE, Brand, Item, contexts, contexts_for, sample_context
+from messaging.links import Kind, LinkKey, Links
 from messaging.vouchers import voucher_code
 from models.database import reading, writing
 from models.terms import Money
 
 NOW = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
-BRAND = Brand(name="Shop", phone="+442079460000", address="1 Street", url="https://shop.example")
+LINKS = Links("https://shop.example", (LinkKey(b"k" * 32),))
+BRAND = Brand(name="Shop", phone="+442079460000", address="1 Street", url="https://shop.example", links=LINKS)
 SECRET = b"s" * 32
 MANY = 40
 
@@ -129,12 +131,14 @@ def test_a_preview_hides_the_code(filled: Engine) -> None:
         found, bare = contexts_for(connection, [item, Item(1, "customer", 1)], brand=BRAND)
     assert found["voucher"] == {"code": HIDDEN_CODE, "worth": Money(5000, "EUR"), "valid_until": NOW}
     assert bare["voucher"] is None
-    assert bare["survey"] is None
+    assert bare["survey"] is bare["links"]["survey"] is None
 
 
 def test_messages_carry_their_voucher_survey_facts_and_reference(filled: Engine) -> None:
     with reading(filled) as connection:
         found = contexts(connection, [1003, 1001, 999_999], brand=BRAND, secret=SECRET)
+        made = select(models.Message.__table__.c.created_at).where(models.Message.__table__.c.id == 1003)  # type: ignore[attr-defined]
+        made_at = connection.execute(made).scalar_one()
     assert sorted(found) == [1001, 1003]
     three = found[1003]
     assert three["voucher"]["code"] == voucher_code(SECRET, "salt3") != found[1001]["voucher"]["code"]
@@ -145,6 +149,8 @@ def test_messages_carry_their_voucher_survey_facts_and_reference(filled: Engine)
     assert three["facts"] == {"loyal": {"orders": 12}}
     assert three["customer"]["first_name"] == "Maria3"
     assert three["brand"]["name"] == "Shop"
+    assert three["links"]["preferences"] == LINKS.url(Kind.PREFERENCES, "REF3", made_at)
+    assert three["links"]["survey"] == LINKS.url(Kind.ANSWER, "REF3", made_at)
 
 
 def test_a_batch_takes_no_more_queries_than_its_tables(filled: Engine) -> None:

@@ -196,7 +196,11 @@ def test_trial_mode_reaches_the_guest_list_only(house: House) -> None:
     house.customer(phone="+4915199999999", email="Ann@Example.com")
     house.customer()
     live = {"delivery": "live", "guest_list": ["+49 151 12345678", "ann@example.com"]}
-    house.settings |= live | {"twilio_account_sid": "AC1", "twilio_auth_token": "t"}
+    house.settings |= live | {
+        "twilio_account_sid": "AC1",
+        "twilio_auth_token": "t",
+        "public_url": "https://care.example.com",
+    }
     report = run_rule(house.app, "hello", NOON)
     assert report.withheld == {Reason.NOT_ON_GUEST_LIST: 1}
     assert house.rows(models.Message, "channel") == ["sms", "email"]

@@ -102,6 +102,7 @@ def test_reap_and_receipts(engine: Engine, room: PostRoom) -> None:
 
 LIVE = {
     "delivery": "live",
+    "public_url": "https://care.example.com",
     "secret_key": SecretStr("k" * 32),
     "twilio_account_sid": "AC" + "1" * 32,
     "twilio_auth_token": SecretStr("t" * 32),

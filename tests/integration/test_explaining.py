@@ -100,7 +100,13 @@ def nothing(house: House, who: int) -> None:
     pass
 
 
-LIVE = {"delivery": "live", "guest_list": [], "twilio_account_sid": "AC1", "twilio_auth_token": "t"}
+LIVE = {
+    "public_url": "https://care.example.com",
+    "delivery": "live",
+    "guest_list": [],
+    "twilio_account_sid": "AC1",
+    "twilio_auth_token": "t",
+}
 GATES: list[tuple[Reason, dict[str, object], Callable[[House, int], None], dict[str, object]]] = [
     (Reason.KNOWN_OCCASION, {}, spoken, {}),
     (Reason.HOLDOUT, {"limits": "{once_per: customer, holdout: 100%}", **MARKETING}, agreed(nothing), {}),

@@ -93,6 +93,7 @@ class Calling:
 
 LIVE: dict[str, Any] = {
     "delivery": "live",
+    "public_url": "https://care.example.com",
     "trial": False,
     "twilio_account_sid": "AC" + "1" * 32,
     "twilio_auth_token": SecretStr("t" * 32),

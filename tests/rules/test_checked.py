@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from beforehand import ROOT
-from beforehand.checking import Checked, check
+from beforehand.checking import Checked, House, check
 from beforehand.checking.texts import Texts
 from messaging.offers import offers
 from messaging.rendering import Templates
@@ -132,3 +132,23 @@ def test_words_of_an_offer(tmp_path: Path, text: str, word: str | None) -> None:
     (tmp_path / "t").mkdir()
     (tmp_path / "t" / "sms.en.txt").write_text(f"{{{{ customer.first_name }}}}\n{text}\n", encoding="utf-8")
     assert [(offer.line, offer.word) for offer in offers(tmp_path, "t")] == ([(2, word)] if word else [])
+
+
+@pytest.mark.parametrize(
+    ("said", "wrong"),
+    [
+        (rule("live", BOTH, purpose="marketing"), True),
+        (rule("live", BOTH, purpose="marketing", steps="{send: late-order, by: [sms, email]}"), True),
+        (rule("live", BOTH, purpose="marketing", steps="{send: late-order, by: sms}"), False),
+        (rule("live", BOTH, purpose="service"), False),
+        (rule("draft", purpose="marketing"), False),
+    ],
+)
+def test_advertising_by_email_needs_a_postal_address(said: str, wrong: bool, tmp_path: Path) -> None:
+    (tmp_path / "case.yaml").write_text(said)
+    texts = Texts(Templates(ROOT / "messaging" / "templates"))
+    with_one = check(tmp_path, texts, house=House(address="1 Street, London"))
+    without = check(tmp_path, texts, house=House(address=""))
+    found = {str(problem.said) for problem in without.problems} - {str(problem.said) for problem in with_one.problems}
+    assert found == ({"an advertising e-mail needs your postal address under it, and none is set"} if wrong else set())
+    assert not wrong or without.errors

@@ -98,3 +98,14 @@ def test_what_is_no_address_is_refused(address: str) -> None:
 def test_a_mailbox_beyond_ascii_is_refused_with_its_reason() -> None:
     with pytest.raises(BadMail, match="before the @"):
         ascii_address("jürgen@kunde.example")
+
+
+def test_a_long_unsubscribe_link_is_written_as_it_is() -> None:
+    """The library makes encoded-words of what has no blank in 78 letters, and no mail program reads those as a link."""
+    link = f"https://{'care.' * 20}example.com/s/abcdefghijklmnopqr7K2M9QXC"
+    both = f"<{link}>, <mailto:unsubscribe@shop.example?subject=unsubscribe%20abc>"
+    raw = compose(mail(headers={"List-Unsubscribe": both}), "care@shop.example", "Shop", NOW)
+    assert f"List-Unsubscribe: <{link}>,\r\n <mailto:".encode() in raw
+    assert read(mail(headers={"List-Unsubscribe": both}))["List-Unsubscribe"] == both
+    with pytest.raises(BadMail, match="no header can carry"):
+        compose(mail(headers={"List-Unsubscribe": f"<https://{'x' * 1000}>"}), "care@shop.example", "Shop", NOW)

@@ -328,3 +328,17 @@ def test_texts_of_an_issue_are_laid_over_it_in_the_language_of_the_message(folde
         in render("t", "sms", "zh", context(issue={"texts": texts})).text
     )
     assert "The lid" in render("t", "sms", "fr", context(issue={"texts": texts})).text
+
+
+def test_a_line_that_ends_with_a_link_of_ours_becomes_that_link_and_no_other_does(folder: Path) -> None:
+    text = (
+        "Choose: {{ links.preferences }}\n{{ links.unsubscribe|ltr }}\nSee https://evil.example\n{{ customer.tier }}"
+    )
+    write(folder, "t/email.en.txt", f"Subject: x\n\n{text}")
+    ours = context()["links"]
+    html = Templates(folder).render("t", "email", "en", context(customer={"tier": ours["survey"] + '"onload=x'})).html
+    assert f'<a href="{ours["preferences"]}">Choose</a>' in html
+    assert f'<a href="{ours["unsubscribe"]}">{ours["unsubscribe"]}</a>' in html
+    assert 'href="https://evil.example' not in html
+    assert "onload=x" in html
+    assert '"onload' not in html

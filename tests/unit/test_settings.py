@@ -11,6 +11,7 @@ from beforehand.settings import PLACEHOLDER, Settings, example
 ROOT = Path(__file__).resolve().parents[2]
 REAL = {
     "delivery": "live",
+    "public_url": "https://care.example.com",
     "secret_key": SecretStr("k" * 32),
     "twilio_account_sid": "AC" + "1" * 32,
     "twilio_auth_token": SecretStr("t" * 32),
@@ -92,3 +93,29 @@ def test_our_own_folders_are_found_from_any_folder(tmp_path: Path, monkeypatch: 
     assert (far.rules / "late-order.yaml").is_file()
     (tmp_path / "issues").mkdir()
     assert Settings(_env_file=None).issues == Path("issues"), "a folder that is there is the one that is meant"
+
+
+def test_live_delivery_needs_an_https_address_for_its_links() -> None:
+    with pytest.raises(ValidationError, match="needs an https address in BEFOREHAND_PUBLIC_URL: messages link to it"):
+        Settings(_env_file=None, **{**REAL, "public_url": "http://care.example.com"})
+
+
+@pytest.mark.parametrize("wrong", ["care.example.com", "https://", "https://a.example/?x", "https://käse.example"])
+def test_an_address_that_no_link_can_begin_with_is_refused(wrong: str) -> None:
+    with pytest.raises(ValidationError, match="BEFOREHAND_PUBLIC_URL"):
+        Settings(_env_file=None, public_url=wrong)
+
+
+def test_old_link_keys_are_read_with_their_days_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEFOREHAND_LINK_KEYS_BEFORE", '{"old-secret-value": "2026-03-01"}')
+    read = Settings(_env_file=None)
+    assert [(k.get_secret_value(), str(day)) for k, day in read.link_keys_before.items()] == [
+        ("old-secret-value", "2026-03-01")
+    ]
+    assert "old-secret-value" not in repr(read)
+
+
+def test_the_sample_address_is_none_when_live() -> None:
+    assert Settings(_env_file=None).postal_address
+    assert Settings(_env_file=None, **REAL).postal_address == ""
+    assert Settings(_env_file=None, **REAL, brand_address="1 Our Street, London").postal_address
