@@ -297,7 +297,10 @@ class Reply(Base, table=True):
 
 
 class Mark(Base, table=True):
-    """How far a journal of armed attempts has come by this database: behind the file means that rows were lost."""
+    """How far a journal of armed attempts has come by this database: behind the file means that rows were lost.
+
+    The row ``database`` holds the database's own id, so that a journal is known to be its own.
+    """
 
     __tablename__ = "mark"
 
@@ -309,7 +312,8 @@ class Mark(Base, table=True):
 class PastSend(Base, table=True):
     """A send that the journal knows and a restored database had forgotten.
 
-    ``key`` is a keyed hash of rule, occasion and step, so that the message is known again should it be planned anew.
+    ``key`` is a keyed hash of rule, occasion, step and customer as the sources name them, so that the message is known
+    again should it be planned anew. ``content`` is what its attempt row is made from then: ids, codes and hashes.
     """
 
     __tablename__ = "past_send"
@@ -318,6 +322,7 @@ class PastSend(Base, table=True):
     channel: str = Field(max_length=10)
     state: str = Field(max_length=12)
     provider_id: str | None = Field(default=None, max_length=200)
+    content: dict[str, Any] | None = Field(default=None, sa_type=Json)
     sent_at: datetime = required_moment()
     found_at: datetime = required_moment()
 

@@ -57,7 +57,10 @@ class Lease(Base, table=True):
 
 
 class Switch(Base, table=True):
-    """A kill switch: ``scope`` is ``all``, ``rule:ID`` or ``channel:NAME``; set while ``stopped_at`` is."""
+    """A kill switch: ``scope`` is ``all``, ``rule:ID`` or ``channel:NAME``; set while ``stopped_at`` is.
+
+    ``restore`` is set by the claim itself while the database knows less than the journal of what was sent.
+    """
 
     __tablename__ = "switch"
 

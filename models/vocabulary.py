@@ -63,6 +63,8 @@ class Reason(StrEnum):
     BUDGET = "budget"
     CUSTOMER_BUDGET = "customer_budget"
     MAYBE_STOP = "maybe_stop"
+    RESTORED = "restored"
+    SENT_BEFORE = "sent_before"
 
 
 REASON_TEXT: dict[Reason, str] = {
@@ -94,6 +96,8 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.BUDGET: "the budget for vouchers is used up",
     Reason.CUSTOMER_BUDGET: "the customer has been promised vouchers enough lately",
     Reason.MAYBE_STOP: "a reply may have asked us to stop, and nobody has read it yet",
+    Reason.RESTORED: "the database was restored and has not been reconciled with what was sent",
+    Reason.SENT_BEFORE: "it went out before the database was restored",
 }
 
 

@@ -71,6 +71,7 @@ def upgrade() -> None:
         sa.Column("channel", sa.String(length=10), nullable=False),
         sa.Column("state", sa.String(length=12), nullable=False),
         sa.Column("provider_id", sa.String(length=200), nullable=True),
+        sa.Column("content", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=True),
         sa.Column("sent_at", models.types.UTCDateTime(), nullable=False),
         sa.Column("found_at", models.types.UTCDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_past_send")),
