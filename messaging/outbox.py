@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import (
@@ -27,20 +28,22 @@ from sqlalchemy import (
     update,
 )
 
+from messaging import breaker
+from messaging.breaker import PAUSE
 from messaging.claims import CLAIMABLE, Claim, Claimed, attempt, evidence, message
 from messaging.consents import heed
+from messaging.journal import Journal
+from messaging.journal.past import recall
+from messaging.pace import Rates, room, take_turns
 from messaging.points import At, Point, nowhere
 from messaging.policy import Policy
 from messaging.recheck import is_barred, newest_consent, recheck, suppressed
-from messaging.recording import PAUSE, record, record_all
-from messaging.switches import stopped
+from messaging.recording import record, record_all
+from messaging.switches import is_held, stopped
 from messaging.taken_back import take_back
 from models.database import reading, writing
-from models.housekeeping import Lease
 from models.types import UTCDateTime
 from models.vocabulary import AttemptState, Channel, ConsentVerdict, MessageState, Purpose, Reason
-
-lease_row = Lease.__table__  # type: ignore[attr-defined]
 
 Stops = Callable[[Connection, datetime, Sequence[int]], Mapping[Reason, int]]
 """``(connection, now, message_ids) -> counts``: marks those that their rule stops by now CANCELLED (it is retired, or
@@ -56,23 +59,36 @@ def claim(
     policy: Policy,
     channels: Collection[Channel] = tuple(Channel),
     stops: Stops | None = None,
+    rates: Rates = MappingProxyType({}),
+    journal: Journal | None = None,
 ) -> Claimed:
     """Give out up to ``limit`` due messages of ``channels``, the more urgent first, each with an attempt and a lease.
 
     Must run in a write transaction. Looks again at the kill switch, the rule (``stops``), the owner, suppression,
     guest list, consent, send-by and quiet hours. What may not go gets its named reason in the same transaction.
+    Channels whose account is at fault are passed over, but for one probe when they have rested; nothing is claimed that
+    the senders' ``rates`` leave no turn for. A database that is behind the ``journal`` gives out nothing; what it had
+    forgotten and knows again does not go a second time.
     """
     heed(connection)
+    if journal is not None:
+        journal.look(connection, now)
     stops_now = stopped(connection, message.c.rule_id, "channel", message.c.channel)
     withheld = _mark_stopped(connection, now, stops_now, channels)
-    ids = _due(connection, now, limit, stops_now, _awake(connection, now, channels))
-    if not ids:
+    awake, half = breaker.standing(connection, channels, now)
+    awake, most = _in_pace(connection, awake, rates, now)
+    ids = _due(connection, now, min([limit, *most, *[1 for _ in half]]), stops_now, awake)
+    if not ids or not breaker.probe(connection, half, now):
         return Claimed(withheld=withheld)
+    known = recall(connection, ids, now, policy.secret)
+    withheld |= {Reason.SENT_BEFORE: known} if known else {}
     withheld |= stops(connection, now, ids) if stops else {}
-    left = _still_claimable(connection, ids, now) if stops else ids
+    left = _still_claimable(connection, ids, now) if stops or known else ids
     hashes, no = recheck(connection, left, now, policy)
     withheld |= no
     claims = _give_out(connection, now, hashes, lease_seconds) if hashes else []
+    if not claims:
+        breaker.unprobe(connection, half)
     return Claimed(claims, withheld, len(ids))
 
 
@@ -87,18 +103,20 @@ def _mark_stopped(
     """Say on due messages why they stay: they keep their place in the queue until the switch is taken back."""
     if stops_now.compare(false()):
         return {}
-    unsaid = or_(message.c.reason.is_(None), message.c.reason != Reason.KILL_SWITCH)
+    why = Reason.RESTORED if is_held(connection) else Reason.KILL_SWITCH
+    unsaid = or_(message.c.reason.is_(None), message.c.reason != why)
     due = select(message.c.id).where(_is_due(now, channels), stops_now, unsaid).with_for_update(skip_locked=True)
-    marked = update(message).where(message.c.id.in_(due)).values(reason=Reason.KILL_SWITCH)
+    marked = update(message).where(message.c.id.in_(due)).values(reason=why)
     count = connection.execute(marked).rowcount
-    return {Reason.KILL_SWITCH: count} if count else {}
+    return {why: count} if count else {}
 
 
-def _awake(connection: Connection, now: datetime, channels: Collection[Channel]) -> list[Channel]:
-    """The channels that do not rest after a fault of their account."""
-    resting = select(lease_row.c.duty).where(lease_row.c.duty.startswith(PAUSE), lease_row.c.until > now)
-    names = set(connection.execute(resting).scalars())
-    return [channel for channel in channels if f"{PAUSE}{channel.value}" not in names]
+def _in_pace(
+    connection: Connection, channels: Collection[Channel], rates: Rates, now: datetime
+) -> tuple[list[Channel], list[int]]:
+    """The channels whose sender has a turn now, and how many messages that is at most, where it is bounded."""
+    rooms = {channel: room(connection, channel.value, rates.get(channel), now) for channel in channels}
+    return [channel for channel in rooms if rooms[channel] != 0], [most for most in rooms.values() if most]
 
 
 def _due(
@@ -175,20 +193,29 @@ def arm(
     lease_seconds: float = 60,
     provider: str = "",
     fingerprints: Mapping[int, str] | None = None,
+    rates: Rates = MappingProxyType({}),
+    units: Mapping[int, int] = MappingProxyType({}),
     at: At = nowhere,
+    journal: Journal | None = None,
+    keys: Mapping[int, str] | None = None,
 ) -> list[Claim]:
     """Commit that these claims are about to be on the wire. Only what is returned may be sent.
 
     A compare-and-set on the lease: a claim whose lease is over, that was reaped, whose message came too late or under
     a kill switch, or whose customer has said stop meanwhile, is not armed and goes back to the queue, where the next
-    claim gives it its reason. ``fingerprints`` are by attempt id. After this returns, a crash leaves these attempts
-    UNKNOWN, so the caller hands in few at a time.
+    claim gives it its reason. So does, with the moment of its turn, what goes beyond the senders' ``rates``; ``units``
+    (1 where left out), ``fingerprints`` and the ``keys`` for the journal are by attempt id. After this returns, a crash
+    leaves these attempts UNKNOWN, so the caller hands in few at a time. Raises JournalError where what
+    was committed could not be written down, and Restored where the database has lost what this process wrote before.
     """
     until = now + timedelta(seconds=lease_seconds)
     leases = {c.attempt_id: c for c in claims}
     with writing(engine) as connection:
         heed(connection)
         fit = _fit(connection, [leases[key] for key in _lock_held(connection, claims, now)], now)
+        wanted = [(c.attempt_id, c.channel, units.get(c.attempt_id, 1)) for c in fit]
+        waits = take_turns(connection, wanted, rates, now)
+        fit = [c for c in fit if c.attempt_id not in waits]
         change = (
             update(attempt)
             .where(attempt.c.id.in_([c.attempt_id for c in fit]))
@@ -196,15 +223,21 @@ def arm(
             .returning(attempt.c.id)
         )
         armed = sorted(connection.execute(change).scalars())
-        _set_fingerprints(connection, armed, fingerprints or {})
+        _set_marks(connection, [leases[key] for key in armed], fingerprints or {})
         connection.execute(
             update(message)
             .where(message.c.id.in_([leases[key].message_id for key in armed]))
             .values(state=MessageState.IN_FLIGHT, tries=message.c.tries + 1)
         )
         _return(connection, [c for c in claims if c.attempt_id not in set(armed)], now)
+        _await_turns(connection, {leases[key].message_id: turn for key, turn in waits.items()})
+        number = journal.step(connection, now) if journal and armed else None
         at(Point.ARMING)
-    return [replace(leases[key], lease_until=until) for key in armed]
+    at(Point.ARMED)
+    going = [replace(leases[key], lease_until=until) for key in armed]
+    if journal and number:
+        journal.armed(number, going, keys or {}, fingerprints or {}, provider, now)
+    return going
 
 
 def _lock_held(connection: Connection, claims: Sequence[Claim], now: datetime) -> list[int]:
@@ -263,11 +296,20 @@ def _ours(claims: Sequence[Claim], states: Collection[AttemptState]) -> ColumnEl
     return and_(attempt.c.state.in_(states), or_(false(), *ours))
 
 
-def _set_fingerprints(connection: Connection, armed: Sequence[int], fingerprints: Mapping[int, str]) -> None:
-    rows = [{"key": key, "mark": fingerprints[key]} for key in armed if key in fingerprints]
+def _set_marks(connection: Connection, armed: Sequence[Claim], fingerprints: Mapping[int, str]) -> None:
+    rows = [{"key": c.attempt_id, "mark": fingerprints.get(c.attempt_id), "where_to": c.address_hash} for c in armed]
     if rows:
-        change = update(attempt).where(attempt.c.id == bindparam("key")).values(fingerprint=bindparam("mark"))
-        connection.execute(change, rows)
+        change = update(attempt).where(attempt.c.id == bindparam("key"))
+        marks = change.values(fingerprint=bindparam("mark"), address_hash=bindparam("where_to"))
+        connection.execute(marks, rows)
+
+
+def _await_turns(connection: Connection, turns: Mapping[int, datetime]) -> None:
+    """Put messages off until their sender has a turn for them."""
+    rows = [{"key": key, "turn": turn} for key, turn in turns.items()]
+    if rows:
+        ours = update(message).where(message.c.id == bindparam("key"), message.c.state == MessageState.QUEUED)
+        connection.execute(ours.values(due_at=bindparam("turn"), reason=Reason.PACE), rows)
 
 
 def give_back(engine: Engine, claims: Sequence[Claim], now: datetime) -> None:

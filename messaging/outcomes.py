@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from messaging.channels.base import Outcome
+from messaging.channels.base import Asks, Outcome
 from models.vocabulary import Channel, MessageState, OutcomeClass, Purpose
 
 ACCEPTED, NOT_ACCEPTED, REFUSED, UNKNOWN = (
@@ -18,28 +18,6 @@ ACCEPTED, NOT_ACCEPTED, REFUSED, UNKNOWN = (
     OutcomeClass.REFUSED,
     OutcomeClass.UNKNOWN,
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asks:
-    """What a code asks of us beside what becomes of its message.
-
-    ``suppress``: the person said stop. ``bad_address``: the address cannot be reached on this channel; it is suppressed
-    there, and the rule's other channel is used. ``blocked``: somebody on the way refuses what we say; the rule is
-    stopped. ``stops``: the fault is the account's, the sender's or the server's; the breaker opens. ``slow``: we send
-    too fast for the sender.
-    """
-
-    suppress: bool = False
-    bad_address: bool = False
-    blocked: bool = False
-    stops: bool = False
-    slow: bool = False
-
-    @property
-    def marks(self) -> dict[str, bool]:
-        """The same as the arguments of an :class:`~messaging.channels.base.Outcome`."""
-        return {name: getattr(self, name) for name in ("suppress", "bad_address", "blocked", "stops", "slow")}
 
 
 @dataclass(frozen=True)
@@ -101,6 +79,11 @@ TWILIO_CODES: dict[int, Verdict] = {
 
 SENDER_CODES = frozenset({"21210", "21212", "21601", "21603", "21606", "21660"})
 """Faults of one channel's sender: the account's other channel goes on."""
+
+SLOWED = timedelta(seconds=30)
+QUEUE_FULL = timedelta(minutes=10)
+FULL_CODES = frozenset({"21611", "22005", "30001", "30023", "30036"})
+"""Codes that say that hours of messages wait at the provider already: a few seconds do not help."""
 
 HALF_AN_HOUR = (timedelta(minutes=30), timedelta(hours=2))
 QUEUE_DRAINS = (timedelta(minutes=10), timedelta(minutes=30), timedelta(hours=1), timedelta(hours=2))
@@ -309,6 +292,13 @@ def retry_at(
     asked = timedelta(seconds=min(outcome.retry_after_seconds or 0, LONGEST_RETRY_AFTER.total_seconds()))
     due = now + max(wait, asked)
     return due if until is None or due < until else None
+
+
+def slower_until(code: str, retry_after_seconds: float | None, now: datetime) -> datetime:
+    """Until when a sender rests that was told that it is too fast. Pure."""
+    if retry_after_seconds is not None:
+        return now + min(timedelta(seconds=min(retry_after_seconds, 1e6)), LONGEST_RETRY_AFTER)
+    return now + (QUEUE_FULL if code in FULL_CODES else SLOWED)
 
 
 def resend_at(

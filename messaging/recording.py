@@ -2,28 +2,27 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, bindparam, insert, select, update
+from sqlalchemy import Connection, Engine, Table, bindparam, func, insert, select, update
 
+from messaging import breaker
+from messaging.aftermath import Asked, follow
 from messaging.candidates import UNTOLD
 from messaging.channels.base import Outcome
 from messaging.claims import Claim, attempt, evidence, message
-from messaging.outcomes import ACCOUNT_WAIT, retry_at
+from messaging.journal import Journal, Restored
+from messaging.journal import Journal, Restored
+from messaging.outcomes import retry_at
 from messaging.points import At, Point, nowhere
-from messaging.recheck import EVERY, suppression
 from messaging.taken_back import take_back
 from models.database import dialect_insert, writing
-from models.housekeeping import Lease
 from models.vocabulary import AttemptState, MessageState, OutcomeClass, Reason
 
 _log = logging.getLogger(__name__)
-
-PAUSE = "pause:"
-"""A lease with this duty prefix and a channel's name: the channel rests until then (a fault of the account)."""
 
 OPEN_TO_RESULTS = (AttemptState.IN_FLIGHT, AttemptState.UNKNOWN)
 """A result that comes after the reaper gave the attempt up is still the better knowledge."""
@@ -33,6 +32,14 @@ KNOWN = (MessageState.ACCEPTED, MessageState.SENT, MessageState.DELIVERED, Messa
 
 DEADLINE = "deadline"
 """The code of a try that was armed, looked at its deadline, and was never put on the wire."""
+
+
+Jitter = Callable[[], float]
+
+
+def no_jitter() -> float:
+    """Waits exactly as the tables have them."""
+    return 0.0
 
 
 @dataclass(frozen=True)
@@ -60,30 +67,43 @@ def record(engine: Engine, claim: Claim, outcome: Outcome, now: datetime) -> Non
 
 
 def record_all(
-    engine: Engine, results: Sequence[tuple[Claim, Outcome]], now: datetime, *, at: At = nowhere
+    engine: Engine,
+    results: Sequence[tuple[Claim, Outcome]],
+    now: datetime,
+    *,
+    jitter: Jitter = no_jitter,
+    at: At = nowhere,
+    journal: Journal | None = None,
 ) -> Counter[MessageState]:
     """Commit what armed tries led to: attempts, evidence, messages, suppressions and rests, in one transaction.
 
-    Returns how many messages went to which state.
+    Returns how many messages went to which state. With a ``journal``: raises Restored where the database has lost one
+    of these attempts, or anything else that this process has written; nothing is written then.
     """
     if not results:
         return Counter()
     with writing(engine) as connection:
         standing = _standing(connection, results)
+        if journal and not _all_there(connection, results):
+            raise Restored
         known = _unbound(connection, [pair for pair in results if pair[0].attempt_id in standing])
         _write_attempts(connection, known, now)
-        moved = _write_messages(connection, known, standing, now)
+        moved = _write_messages(connection, known, standing, now, jitter)
         if moved.keys() & set(UNTOLD):
-            take_back(connection, [claim.match_id for claim, _ in results], now)
+            # where the address is bad, the rule's other channel may still show the voucher
+            take_back(connection, [claim.match_id for claim, outcome in results if not outcome.bad_address], now)
         _write_evidence(connection, results, now)
-        _suppress(connection, results, now)
-        _rest(connection, results, now)
+        follow(connection, [_asked(claim, outcome) for claim, outcome in results], now)
+        breaker.learn(connection, [(claim.channel, outcome) for claim, outcome in results], now)
+        number = journal.step(connection, now, arming=False) if journal else None
         at(Point.RECORDING)
+    if journal and number:
+        journal.done(number, results, now)
     return moved
 
 
-def next_state(claim: Claim, outcome: Outcome, at: Standing, now: datetime) -> Next | None:
-    """Where the message goes, or None: it stays. Pure."""
+def next_state(claim: Claim, outcome: Outcome, at: Standing, now: datetime, *, jitter: float = 0.0) -> Next | None:
+    """Where the message goes, or None: it stays. Pure; ``jitter`` is a random number from 0 to 1."""
     late = at.attempt is AttemptState.UNKNOWN
     if outcome.kind is OutcomeClass.ACCEPTED:
         # whatever was concluded meanwhile; a resend that is queued or claimed is not armed then, as its message moved
@@ -95,8 +115,8 @@ def next_state(claim: Claim, outcome: Outcome, at: Standing, now: datetime) -> N
     if outcome.kind is OutcomeClass.UNKNOWN:
         return Next(MessageState.UNKNOWN)
     if outcome.kind is OutcomeClass.REFUSED:
-        return Next(MessageState.FAILED, Reason.REFUSED)
-    return _try_again(claim, outcome, now)
+        return Next(MessageState.FAILED, Reason.BAD_ADDRESS if outcome.bad_address else Reason.REFUSED)
+    return _try_again(claim, outcome, now, jitter)
 
 
 def uses_no_try(outcome: Outcome) -> bool:
@@ -104,13 +124,16 @@ def uses_no_try(outcome: Outcome) -> bool:
     return outcome.kind is OutcomeClass.NOT_ACCEPTED and (outcome.stops or outcome.code == DEADLINE)
 
 
-def _try_again(claim: Claim, outcome: Outcome, now: datetime) -> Next:
-    due = now if outcome.code == DEADLINE else retry_at(claim.number, outcome, now, claim.channel)
-    if due is None:
-        return Next(MessageState.FAILED, Reason.GAVE_UP)
-    if claim.expires_at is not None and due >= claim.expires_at:
+def _try_again(claim: Claim, outcome: Outcome, now: datetime, jitter: float) -> Next:
+    if outcome.code == DEADLINE:
+        due = now if claim.expires_at is None or now < claim.expires_at else None
+    else:
+        due = retry_at(claim.number, outcome, now, claim.channel, jitter=jitter, until=claim.expires_at)
+    if due is not None:
+        return Next(MessageState.QUEUED, due_at=due)
+    if outcome.code == DEADLINE or retry_at(claim.number, outcome, now, claim.channel, jitter=jitter):
         return Next(MessageState.EXPIRED, Reason.TOO_LATE)
-    return Next(MessageState.QUEUED, due_at=due)
+    return Next(MessageState.FAILED, Reason.GAVE_UP)
 
 
 def _standing(connection: Connection, results: Sequence[tuple[Claim, Outcome]]) -> dict[int, Standing]:
@@ -130,6 +153,13 @@ def _standing(connection: Connection, results: Sequence[tuple[Claim, Outcome]]) 
         else:
             _log.warning("attempt %s has an outcome already; this one is kept as evidence only", key)
     return found
+
+
+def _all_there(connection: Connection, results: Sequence[tuple[Claim, Outcome]]) -> bool:
+    """Whether the database still has these attempts; by their leases, as a restored one gives its ids out anew."""
+    ids, leases = [claim.attempt_id for claim, _ in results], {claim.lease for claim, _ in results}
+    found = select(func.count()).where(attempt.c.id.in_(ids), attempt.c.lease.in_(leases))
+    return connection.execute(found).scalar_one() == len(set(ids))
 
 
 def _unbound(connection: Connection, results: list[tuple[Claim, Outcome]]) -> list[tuple[Claim, Outcome, str | None]]:
@@ -170,11 +200,12 @@ def _write_messages(
     known: list[tuple[Claim, Outcome, str | None]],
     standing: Mapping[int, Standing],
     now: datetime,
+    jitter: Jitter,
 ) -> Counter[MessageState]:
     rows = []
     for claim, outcome, _ in known:
         at = standing[claim.attempt_id]
-        goes = next_state(claim, outcome, at, now)
+        goes = next_state(claim, outcome, at, now, jitter=jitter())
         if goes:
             rows.append(_message_row(claim.message_id, at, goes, now) | {"used": at.tries - uses_no_try(outcome)})
     if not rows:
@@ -236,31 +267,15 @@ def storable(said: Any) -> Any:
     return said
 
 
-def _suppress(connection: Connection, results: Sequence[tuple[Claim, Outcome]], now: datetime) -> None:
-    rows = [
-        {
-            "address_hash": claim.address_hash,
-            "channel": claim.channel.value,
-            "scope": EVERY,
-            "cause": f"provider_{outcome.code}"[:40],
-            "since": now,
-            "source": "outcome",
-        }
-        for claim, outcome in results
-        if outcome.suppress
-    ]
-    insert_new(connection, suppression, rows)
-
-
-def _rest(connection: Connection, results: Sequence[tuple[Claim, Outcome]], now: datetime) -> None:
-    """Let a channel rest whose account or server is at fault, in every process."""
-    resting = {claim.channel.value: outcome.code for claim, outcome in results if outcome.stops}
-    for channel, code in resting.items():
-        row = {"duty": f"{PAUSE}{channel}", "holder": code[:100], "until": now + ACCOUNT_WAIT}
-        lease = Lease.__table__  # type: ignore[attr-defined]
-        put = dialect_insert(connection, lease).values(row)
-        changed = {"holder": row["holder"], "until": row["until"]}
-        connection.execute(put.on_conflict_do_update(index_elements=["duty"], set_=changed))
+def _asked(claim: Claim, outcome: Outcome) -> Asked:
+    return Asked(
+        asks=outcome,
+        code=outcome.code,
+        channel=claim.channel,
+        rule_id=claim.rule_id,
+        address_hash=claim.address_hash,
+        retry_after_seconds=outcome.retry_after_seconds,
+    )
 
 
 def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -36,25 +36,39 @@ def fingerprint(to: str, text: str) -> str:
     return hashlib.sha256(f"{to}\n{text.strip()}".encode()).hexdigest()[:32]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What one try led to. ``kind`` decides what may happen next; ``content`` is kept as evidence, without secrets.
+@dataclass(frozen=True, kw_only=True)
+class Asks:
+    """What a code asks of us beside what becomes of its message.
 
-    ``suppress``: the person said stop. ``bad_address``: the address cannot be reached on this channel. ``blocked``:
-    somebody on the way refuses what we say. ``stops``: the fault is the account's or the server's, not the message's,
-    so that the rest of the batch is not tried either. ``slow``: we send too fast. What follows from each:
-    ``messaging.outcomes.Asks``.
+    ``suppress``: the person said stop. ``bad_address``: the address cannot be reached on this channel; it is suppressed
+    there, and the rule's other channel is used. ``blocked``: somebody on the way refuses what we say; the rule is
+    stopped. ``stops``: the fault is the account's, the sender's or the server's; the breaker opens. ``slow``: we send
+    too fast for the sender.
+    """
+
+    suppress: bool = False
+    bad_address: bool = False
+    blocked: bool = False
+    stops: bool = False
+    slow: bool = False
+
+    @property
+    def marks(self) -> dict[str, Any]:
+        """The same as the arguments of an :class:`Outcome`."""
+        return {name: getattr(self, name) for name in ("suppress", "bad_address", "blocked", "stops", "slow")}
+
+
+@dataclass(frozen=True)
+class Outcome(Asks):
+    """What one try led to, and what its code asks for.
+
+    ``kind`` decides what may happen next; ``content`` is kept as evidence, without secrets.
     """
 
     kind: OutcomeClass
     code: str = ""
     provider_id: str | None = None
     retry_after_seconds: float | None = None
-    suppress: bool = False
-    stops: bool = False
-    bad_address: bool = False
-    blocked: bool = False
-    slow: bool = False
     content: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
 
+from messaging.breaker import PAUSE
 from messaging.candidates import TABLES
-from messaging.recording import PAUSE
 from messaging.switches import stopped
 from messaging.webhooks.wire import Answer
 from models.database import dialect_insert
