@@ -18,6 +18,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from beforehand.passes import run_rule
 from beforehand.web.postroom.server import PostRoom
 from messaging.channels.base import Channel as Way
 from messaging.dispatch import Plan, dispatch
@@ -25,6 +26,7 @@ from messaging.outbox import reap
 from messaging.points import At, Point, nowhere
 from models.database import connect
 from models.vocabulary import Channel
+from tests.deciding import NOON, House
 from tests.integration.out_world import POLICY, envelopes, ways
 
 FAR = "http://127.0.0.1:9"
@@ -130,6 +132,15 @@ def dispatch_on(site: Site, lease: float, batch: int, armed: Any) -> None:
     while True:
         dispatch(engine, wall, channels, envelopes, plan)
         time.sleep(0.02)
+
+
+def plan_at_once(url: str, folder: Path, slot: datetime, ready: Any) -> None:
+    """One pass of the house's rule, begun when every other planner is ready, too."""
+    engine = connect(url)
+    app = House(engine, folder).app
+    ready.wait(60)
+    run_rule(app, "hello", NOON, slot=slot)
+    engine.dispose()
 
 
 def spawn(context: ForkServerContext, job: Callable[..., None], *given: Any) -> ForkServerProcess:
