@@ -12,16 +12,16 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from beforehand.wiring import App
-from models.database import dialect_insert, writing
-from models.housekeeping import Notice
+from messaging.breaker import call_staff
+from models.database import writing
 
 log = logging.getLogger("beforehand.web")
 
 TOPIC = "callbacks"
-"""The notice's topic, while callbacks that look like a provider's are refused."""
+"""The word before the reason in the notices' topics, such as ``callbacks:signature``."""
 
 GAP = timedelta(minutes=1)
-"""The notice is written at most this often: whoever posts rubbish must not keep the database busy."""
+"""Staff are called at most this often: whoever posts rubbish must not keep the database busy."""
 
 
 class Refusal(StrEnum):
@@ -61,32 +61,27 @@ class Refusals:
     def __init__(self, app: App) -> None:
         self._app = app
         self.counts: Counter[Refusal] = Counter()
-        self._since = app.clock()
-        self._written: datetime | None = None
+        self._told: datetime | None = None
         self._lock = Lock()
 
     def note(self, where: str, reasons: Sequence[Refusal]) -> None:
         """Log and count one refusal; ``where`` is the route, without its tokens. Blocking, where staff are told."""
         log.warning("refused a request to %s: %s", where, ", ".join(reasons))
         now = self._app.clock()
+        shown = SHOWN & set(reasons) if Refusal.NO_SIGNATURE not in reasons else set()
         with self._lock:
             self.counts.update(reasons)
-            rests = self._written is not None and now < self._written + GAP
-            if rests or not SHOWN & set(reasons) or Refusal.NO_SIGNATURE in reasons:
+            rests = self._told is not None and now < self._told + GAP
+            if rests or not shown:
                 return
-            self._written = now
+            self._told = now
         try:
-            self._tell_staff(now)
+            with writing(self._app.engine) as connection:
+                for reason in shown:
+                    said = f"requests in a provider's name are refused at {where}: {REFUSAL_TEXT[reason]}"
+                    call_staff(connection, f"{TOPIC}:{reason}", said, now)
         except SQLAlchemyError as wrong:
             log.error("staff could not be told of refused callbacks: %s", type(wrong).__name__)
-
-    def _tell_staff(self, now: datetime) -> None:
-        counted = ", ".join(f"{count} for {reason}" for reason, count in self.counts.most_common())
-        said = f"requests in the name of a provider were refused since {self._since:%Y-%m-%d %H:%M} UTC: {counted}"
-        table = Notice.__table__  # type: ignore[attr-defined]
-        with writing(self._app.engine) as connection:
-            put = dialect_insert(connection, table).values(topic=TOPIC, said=said, since=now)
-            connection.execute(put.on_conflict_do_update(index_elements=["topic"], set_={"said": said}))
 
 
 async def refuse(request: Request, app: App, reasons: Sequence[Refusal]) -> HTTPException:
