@@ -70,13 +70,7 @@ def recheck(
     Returns the address hashes of those that may, by message id, and how many may not, by reason. ``as_of`` (a replay):
     consent and suppressions of later than that are not known yet. A real claim minds every one, whatever its date.
     """
-    looked = _load(connection, ids, policy, as_of)
-    hashes = {seen.hash for seen in looked}
-    barred = suppressed(connection, hashes, as_of)
-    if as_of is None and (unread := _unread(connection, hashes)):
-        looked = [replace(seen, held=seen.hash in unread) for seen in looked]
-    guests = _guests(policy)
-    verdicts = {seen.message_id: verdict(seen, now, policy, barred, guests) for seen in looked}
+    looked, verdicts = _verdicts(connection, ids, now, policy, as_of)
     no = {key: found for key, found in verdicts.items() if found}
     _take_over(connection, [seen for seen in looked if seen.moved and seen.message_id not in no])
     _cite(connection, [seen for seen in looked if seen.newest != seen.cites and seen.message_id not in no])
@@ -85,6 +79,29 @@ def recheck(
     for found in no.values():
         withheld[found.reason] += 1
     return {seen.message_id: seen.hash for seen in looked if seen.message_id not in no}, dict(withheld)
+
+
+def objection(connection: Connection, message_id: int, now: datetime, policy: Policy) -> Reason | None:
+    """Why we must not speak to this message's customer any more, or None: of a call that has just been answered.
+
+    The hour and the send-by do not count: the call was made while they held.
+    """
+    _, verdicts = _verdicts(connection, [message_id], now, policy, None)
+    found = verdicts.get(message_id)
+    return found.reason if found and found.reason not in (Reason.QUIET_HOURS, Reason.TOO_LATE) else None
+
+
+def _verdicts(
+    connection: Connection, ids: Sequence[int], now: datetime, policy: Policy, as_of: datetime | None
+) -> tuple[list[Looked], dict[int, Verdict | None]]:
+    looked = _load(connection, ids, policy, as_of)
+    hashes = {seen.hash for seen in looked}
+    barred = suppressed(connection, hashes, as_of)
+    if as_of is None and (unread := _unread(connection, hashes)):
+        looked = [replace(seen, held=seen.hash in unread) for seen in looked]
+    guests = _guests(policy)
+    verdicts = {seen.message_id: verdict(seen, now, policy, barred, guests) for seen in looked}
+    return looked, verdicts
 
 
 def verdict(
