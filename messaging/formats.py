@@ -68,7 +68,7 @@ class Formats:
 
     def phone(self, value: Any) -> str:
         """An E.164 number in readable groups; anything else as it is."""
-        return _grouped(str(value))
+        return grouped(str(value))
 
     def code(self, value: Any) -> str:
         """A code, an address or a link, as it is."""
@@ -121,7 +121,8 @@ def zone_of(name: str | None, default: str) -> ZoneInfo:
 
 
 @lru_cache(maxsize=1024)
-def _grouped(phone: str) -> str:
+def grouped(phone: str) -> str:
+    """An E.164 number in readable groups; anything else as it is."""
     try:
         parsed = phonenumbers.parse(phone)
     except phonenumbers.NumberParseException:

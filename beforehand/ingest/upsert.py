@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -17,7 +17,6 @@ from sqlalchemy import (
     String,
     Table,
     and_,
-    bindparam,
     cast,
     false,
     func,
@@ -29,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.sql import ColumnElement
 
 from beforehand.ingest.targets import SUBJECTS, TARGETS, Target
-from models import Change
+from models.changes import touch
 from models.database import dialect_insert
 from models.types import Json, UTCDateTime
 
@@ -246,21 +245,3 @@ def events(target: Target) -> tuple[str, ...]:
         "consents": ("customer.updated",),
     }
     return (f"{target.subject}.updated", *target.events, *also.get(target.name, ()))
-
-
-def touch(connection: Connection, names: tuple[str, ...], now: datetime) -> None:
-    """Note that something happened that event rules wait for.
-
-    The moment always moves on: rules look at whether it changed, and the batches of one ingest share their ``now``.
-    """
-    table, news = TARGETS_CHANGE, sorted(names)
-    there = select(table.c.event, table.c.changed_at).where(table.c.event.in_(news)).order_by(table.c.event)
-    before = dict(connection.execute(there.with_for_update()).tuples().all())
-    rows = [{"e": name, "at": max(now, before[name] + A_MOMENT) if name in before else now} for name in news]
-    statement = dialect_insert(connection, table).values(event=bindparam("e"), changed_at=bindparam("at"))
-    moved = {"changed_at": statement.excluded.changed_at}
-    connection.execute(statement.on_conflict_do_update(index_elements=["event"], set_=moved), rows)
-
-
-A_MOMENT = timedelta(microseconds=1)
-TARGETS_CHANGE: Table = Change.__table__  # type: ignore[attr-defined]

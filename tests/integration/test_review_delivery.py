@@ -9,13 +9,13 @@ import pytest
 from sqlalchemy import Engine, insert, select
 from urllib3.exceptions import ClosedPoolError
 
-from beforehand.ingest.upsert import touch
 from beforehand.web.postroom.server import PostRoom
 from messaging.addresses import address_hash
 from messaging.channels.base import Envelope, Outcome
 from messaging.dispatch import Plan, dispatch
 from messaging.outbox import arm, claim, record
 from messaging.unknown import settle
+from models.changes import touch
 from models.customer import Consent, Suppression
 from models.database import reading, writing
 from models.housekeeping import Change

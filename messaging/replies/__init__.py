@@ -1,0 +1,23 @@
+"""What customers say back, by text, by key and by mail: understood, written down, and acted on in one transaction."""
+
+from messaging.replies.answers import Answer, Ours
+from messaging.replies.desk import OpenReply, UnknownReply, open_replies, release, stop
+from messaging.replies.hearing import Heard, hear
+from messaging.replies.understanding import Said, Understood, understand
+from messaging.replies.waiting import expire_held
+
+__all__ = [
+    "Answer",
+    "Heard",
+    "OpenReply",
+    "Ours",
+    "Said",
+    "Understood",
+    "UnknownReply",
+    "expire_held",
+    "hear",
+    "open_replies",
+    "release",
+    "stop",
+    "understand",
+]

@@ -1,0 +1,62 @@
+"""What we say to a STOP, a START, a HELP or a pressed key, once and by language (``answers.csv``)."""
+
+import csv
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from messaging.formats import END_ISOLATE, ISOLATE, grouped, is_rtl
+from messaging.replies.understanding import Said, is_twilios
+
+TEXTS = Path(__file__).with_name("answers.csv")
+
+
+@dataclass(frozen=True)
+class Ours:
+    """Who answers: the brand and its number (E.164), the house's language (BCP 47).
+
+    ``twilio_answers``: Twilio itself answers the words that it knows (its default), so we say nothing to those.
+    """
+
+    brand: str
+    phone: str
+    language: str = "en"
+    twilio_answers: bool = True
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a reply was taken for, and what is said back (None: nothing). ``known``: we had heard this one before."""
+
+    said: Said
+    text: str | None = None
+    known: bool = False
+
+
+def answer(said: Said, heard: str, ours: Ours | None, languages: tuple[str, ...]) -> str | None:
+    """What is said back, in the first of ``languages`` that there is a text in; None where nothing is to be said.
+
+    ``heard`` is the reply's text. Without ``ours`` nobody is there to answer.
+    """
+    if ours is None or not any(key == said for key, _ in _texts()):
+        return None
+    if ours.twilio_answers and is_twilios(heard):
+        return None
+    for language in (*languages, ours.language, "en"):
+        text = _texts().get((said.value, language.split("-")[0].lower()))
+        if text:
+            return _filled(text, ours, language)
+    return None
+
+
+def _filled(text: str, ours: Ours, language: str) -> str:
+    words = {"brand": ours.brand, "phone": grouped(ours.phone), "stop": "STOP", "start": "START"}
+    if is_rtl(language):
+        words = {name: f"{ISOLATE}{word}{END_ISOLATE}" for name, word in words.items()}
+    return text.format(**words)
+
+
+@cache
+def _texts() -> dict[tuple[str, str], str]:
+    with TEXTS.open(encoding="utf-8", newline="") as stream:
+        return {(row["said"], row["language"]): row["text"] for row in csv.DictReader(stream)}
