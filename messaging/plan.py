@@ -32,6 +32,7 @@ from messaging.candidates import TABLES, candidate, customer, match, message, op
 from messaging.guards.cap import displace
 from messaging.guards.case import Case
 from messaging.guards.times import later
+from messaging.journal.past import recall
 from messaging.steps import leading_waits
 from messaging.vouchers import CROCKFORD, RandomBytes, code_hash, new_salt, voucher_code
 from models.database import dialect_insert
@@ -183,6 +184,7 @@ def take_run(connection: Connection, case_: Case, secret: bytes, random: RandomB
     displaced = displace(connection, case_)
     vouchers = _issue_vouchers(connection, case_, secret, random)
     messages = _insert_messages(connection, case_)
+    _recall(connection, case_, secret)
     _open_surveys(connection, case_)
     tasks = insert_tasks(connection, case_, open_for_decision())
     webhooks = insert_webhooks(connection, case_, open_for_decision())
@@ -249,6 +251,12 @@ def _insert_messages(connection: Connection, case_: Case) -> int:
     if send is None:
         return 0
     return insert_new(connection, message, _message(case_, send), select(candidate.c.id).where(open_for_decision()))
+
+
+def _recall(connection: Connection, case_: Case, secret: bytes) -> None:
+    """What went out before the database was restored is not said again: the new row is put right by what is known."""
+    mine = message.c.match_id.in_(select(candidate.c.match_id).where(open_for_decision()))
+    recall(connection, select(message.c.id).where(mine, message.c.state == MessageState.PLANNED), case_.now, secret)
 
 
 def _message(case_: Case, send: Send) -> dict[str, ColumnElement[Any]]:

@@ -15,7 +15,6 @@ from messaging.candidates import UNTOLD
 from messaging.channels.base import Outcome
 from messaging.claims import Claim, attempt, evidence, message
 from messaging.journal import Journal, Restored
-from messaging.journal import Journal, Restored
 from messaging.outcomes import retry_at
 from messaging.points import At, Point, nowhere
 from messaging.taken_back import take_back

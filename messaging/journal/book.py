@@ -101,6 +101,16 @@ class Journal:
             found = {path: (known.get(path.stem, 0), last) for path, last in files.items()}
             return {path: pair for path, pair in found.items() if pair[1] > pair[0]}
 
+    def in_scope(self) -> list[Path]:
+        """The journals on this machine that are about this database."""
+        with self._lock:
+            return self._in_scope()
+
+    def reads(self, path: Path) -> bool:
+        """Whether a journal was written under our own secret."""
+        header = header_of(path)
+        return header is None or header.check == self._check()
+
     def keys(self, connection: Connection, claims: Sequence[Claim]) -> dict[int, str]:
         """The keys of what these claims say to whom, by attempt id."""
         rows = [

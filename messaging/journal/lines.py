@@ -109,16 +109,17 @@ def done_line(number: int, results: Iterable[tuple[Claim, Outcome]], now: dateti
     return _line({"n": number, "t": now.isoformat(), "done": rows})
 
 
-def entries(lines: Iterable[str], secret: bytes, *, after: int) -> Iterator[Entry]:
+def entries(
+    lines: Iterable[str], secret: bytes, *, after: int, told_besides: Mapping[Key, Result] | None = None
+) -> Iterator[Entry]:
     """The attempts of which these lines of one journal say anything behind the number ``after`` (0: everything).
 
-    Lines without a number always count. A torn line is left out: what it would have said never went on the wire.
+    ``told_besides`` are results that stand elsewhere. A torn line is left out: what it says never went on the wire.
     """
     armed: dict[Key, Entry] = {}
     told: dict[Key, Result] = {}
-    fresh: set[Key] = set()
+    fresh: set[Key] = set(told_besides or ())
     for said in filter(None, map(_read, lines)):
-        number = said.get("n", 0)
         news: set[Key] = set()
         if "armed" in said:
             found = {(entry.attempt_id, entry.lease): entry for entry in _armed(said, secret)}
@@ -128,8 +129,9 @@ def entries(lines: Iterable[str], secret: bytes, *, after: int) -> Iterator[Entr
             results = dict(_done(said))
             told |= results
             news = set(results)
-        if number == 0 or number > after:
+        if said.get("n", 0) > after:
             fresh |= news
+    told |= told_besides or {}
     for key in sorted(fresh & armed.keys(), key=lambda one: (armed[one].armed_at, one)):
         yield replace(armed[key], result=told.get(key))
 

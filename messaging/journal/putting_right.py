@@ -28,10 +28,17 @@ OPEN = (
 CHUNK = 500
 
 
-def put_right(connection: Connection, found: Mapping[int, Sequence[Entry]], now: datetime) -> dict[MessageState, int]:
+def put_right(
+    connection: Connection,
+    found: Mapping[int, Sequence[Entry]],
+    now: datetime,
+    *,
+    reason: Reason | None = Reason.SENT_BEFORE,
+) -> dict[MessageState, int]:
     """Bring the attempts of these messages (by id) in line with the journal, and the messages with their attempts.
 
-    Saying it twice has no effect. Returns how many messages moved, by new state.
+    ``reason`` is what accepted messages are marked with. Doing it twice has no effect. Returns how many messages moved,
+    by new state.
     """
     moved: dict[MessageState, int] = defaultdict(int)
     ids = sorted(found)
@@ -40,7 +47,7 @@ def put_right(connection: Connection, found: Mapping[int, Sequence[Entry]], now:
         entries = [entry for group in some.values() for entry in group]
         _write_attempts(connection, some, now)
         _suppress(connection, entries, now)
-        for state in _move(connection, some, now):
+        for state in _move(connection, some, reason):
             moved[state] += 1
     return dict(moved)
 
@@ -128,32 +135,30 @@ def _suppress(connection: Connection, entries: Iterable[Entry], now: datetime) -
         connection.execute(dialect_insert(connection, suppression).on_conflict_do_nothing(), rows)
 
 
-def _move(connection: Connection, some: Mapping[int, Sequence[Entry]], now: datetime) -> list[MessageState]:
+def _move(connection: Connection, some: Mapping[int, Sequence[Entry]], reason: Reason | None) -> list[MessageState]:
     m = message.c
-    standing = connection.execute(
-        select(m.id, m.state, m.reason, m.ended_at).where(m.id.in_(some)).order_by(m.id).with_for_update()
-    ).all()
+    standing = connection.execute(select(m.id, m.state).where(m.id.in_(some)).order_by(m.id).with_for_update()).all()
     armed = select(attempt.c.message_id, func.count()).where(
         attempt.c.message_id.in_(some), attempt.c.armed_at.is_not(None)
     )
     tries = dict(connection.execute(armed.group_by(attempt.c.message_id)).tuples().all())
     moved = []
     for row in standing:
-        change = _change(MessageState(row.state), some[row.id])
+        change = _change(MessageState(row.state), some[row.id], reason)
         if change:
             connection.execute(update(message).where(m.id == row.id).values(change | {"tries": tries.get(row.id, 1)}))
             moved.append(MessageState(change["state"]))
     return moved
 
 
-def _change(state: MessageState, group: Sequence[Entry]) -> dict[str, Any] | None:
+def _change(state: MessageState, group: Sequence[Entry], reason: Reason | None) -> dict[str, Any] | None:
     """What a message becomes by its attempts, or None: it stays. Pure."""
     if state in BEYOND:
         return None
     accepted = [entry for entry in group if entry.result and entry.result.kind is OutcomeClass.ACCEPTED]
     if accepted and accepted[0].result:
         at = accepted[0].result.at
-        return {"state": MessageState.ACCEPTED, "reason": Reason.SENT_BEFORE, "accepted_at": at, "ended_at": None}
+        return {"state": MessageState.ACCEPTED, "reason": reason, "accepted_at": at, "ended_at": None}
     if state not in OPEN:
         return None
     last = group[-1]
