@@ -31,7 +31,7 @@ from sqlalchemy import (
 )
 
 from messaging.quiet import LONGEST_PREFIX, zones_of_phone
-from models import Base, Customer, Match, Message
+from models import Base, Customer, Match, Message, Preference
 from models.temporary import temporary, temporary_schema
 from models.types import BigKey, Json, UTCDateTime
 from models.vocabulary import MessageState
@@ -42,6 +42,7 @@ TABLES: Mapping[str, Table] = Base.metadata.tables
 customer = Customer.__table__  # type: ignore[attr-defined]
 match = Match.__table__  # type: ignore[attr-defined]
 message = Message.__table__  # type: ignore[attr-defined]
+preference = Preference.__table__  # type: ignore[attr-defined]
 
 UNDECIDED = (
     MessageState.PLANNED,
@@ -170,7 +171,7 @@ def fill_from_subjects(connection: Connection, matching: Select[Any], *, now: da
             literal(now, UTCDateTime()),
             *_of_customer(),
         )
-        .select_from(found.outerjoin(customer, customer.c.id == found.c.customer_id))
+        .select_from(_with_preference(found, found.c.customer_id))
         .order_by(found.c.subject_id)
     )
     names = ["subject_id", "customer_id", "facts", "matched_at", "due_at", *_customer_columns()]
@@ -187,7 +188,7 @@ def fill_from_matches(connection: Connection, chosen: ColumnElement[bool], *, no
         select(match.c.subject_id, match.c.customer_id, match.c.facts, since, literal(now, UTCDateTime()))
         .add_columns(match.c.occasion, match.c.id)
         .add_columns(*_of_customer())
-        .select_from(match.outerjoin(customer, customer.c.id == match.c.customer_id))
+        .select_from(_with_preference(match, match.c.customer_id))
         .where(chosen)
         .order_by(match.c.id)
     )
@@ -201,7 +202,15 @@ def _customer_columns() -> list[str]:
 
 def _of_customer() -> list[ColumnElement[Any]]:
     c = customer.c
-    return [c.preferred_channel, c.language, func.nullif(c.time_zone, ""), c.phone, c.email]
+    own = preference.c
+    channel, language = func.coalesce(own.channel, c.preferred_channel), func.coalesce(own.language, c.language)
+    return [channel, language, func.nullif(c.time_zone, ""), c.phone, c.email]
+
+
+def _with_preference(source: FromClause, customer_id: ColumnElement[int]) -> FromClause:
+    """The customer behind each row, and what they chose themselves, which comes before what a source says of them."""
+    known = source.outerjoin(customer, customer.c.id == customer_id)
+    return known.outerjoin(preference, preference.c.customer_id == customer.c.id)
 
 
 def _fill(connection: Connection, names: list[str], source: Select[Any], zone: str) -> int:
