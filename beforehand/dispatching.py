@@ -15,8 +15,10 @@ from messaging.channels.base import Envelope
 from messaging.claims import Claim
 from messaging.context import contexts
 from messaging.dispatch import DispatchReport, EnvelopeOf, Plan, dispatch
+from messaging.journal.reconciling import pay
 from messaging.links import unsubscribe_headers
 from messaging.rendering import RenderingError, Templates
+from messaging.switches import is_held
 from messaging.webhooks import WebhookReport, call_due
 from models.database import reading, writing
 from models.vocabulary import Channel, Purpose, Reason
@@ -60,6 +62,7 @@ def dispatch_due(
         limit=most,
         stops=stops_of(app),
         stopping=stopping,
+        journal=app.journal,
     )
     clock = app.clock if now is None else lambda: now
     return dispatch(app.engine, clock, app.channels, envelope_of(app), plan)
@@ -72,13 +75,20 @@ def call_webhooks(
 
     ``now`` stands still for the whole go.
     """
-    where = replace(wires(app.settings, stopping), retired=lambda: retired_of(app))
+    where = replace(wires(app.settings, stopping), retired=lambda: retired_of(app), journal=app.journal)
     return call_due(app.engine, app.clock if now is None else lambda: now, where)
 
 
 def reap(app: App, now: datetime) -> ReapReport:
-    """Put right what dead processes left, and settle older unknown outcomes by the providers' own listings."""
+    """Put right what dead processes left, and settle older unknown outcomes by the providers' own listings.
+
+    While everything is held after a restore nothing is settled.
+    """
+    pay(app.engine, app.journal, now)
     reaped = outbox.reap(app.engine, now)
+    with reading(app.engine) as connection:
+        if is_held(connection):  # what is unknown may be in the journal: nothing is resent or given up before
+            return ReapReport(reaped.returned, reaped.unknown, 0, 0, 0)
     settled = unknown.settle(
         app.engine,
         app.channels,

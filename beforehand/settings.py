@@ -36,6 +36,15 @@ class Settings(BaseSettings):
     facts: Path | None = Field(None, description="A facts.yaml with attributes of your own")
     var: Path = Field(Path("var"), description="The folder for what the house writes: reject files, Prefect's database")
 
+    journal: Path | None = Field(
+        None,
+        description="The folder for the journal of what was sent, by which a restored database sends nothing twice; "
+        "empty: journal in VAR. Keep it on another disk than the database, and out of its backups",
+    )
+    journal_days: int = Field(
+        35, ge=1, description="How long a finished journal is kept: longer than the oldest backup you would restore"
+    )
+
     secret_key: SecretStr = Field(
         SecretStr(PLACEHOLDER),
         description="Signs links, hashes addresses, derives voucher codes; 32 random characters or more",
@@ -102,6 +111,11 @@ class Settings(BaseSettings):
     smtp_user: str = Field("", description="Mail login; empty: none")
     smtp_password: SecretStr = Field(SecretStr(""), description="Mail password")
     mail_from: str = Field("care@beforehand.example", description="The sender address of e-mails")
+    bounce_address: str = Field(
+        "",
+        description="The mailbox that bounced e-mails go to, such as bounces@shop.example; each comes back to "
+        "bounces+TOKEN@ and so names its message. Empty: they go to MAIL_FROM, for people to read",
+    )
     desks: dict[str, str] = Field(
         default_factory=dict, description='Phone numbers behind connect_to, as JSON: {"voice-desk": "+44..."}'
     )
@@ -193,6 +207,16 @@ class Settings(BaseSettings):
                 raise ValueError(f"{country!r} is no country with phone numbers; expected ISO 3166, for example DE")
             if not price.is_finite() or price < 0:
                 raise ValueError(f"the price for {country} must be a number from 0 up")
+        return value
+
+    @field_validator("bounce_address")
+    @classmethod
+    def _leaves_room(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[A-Za-z0-9._-]{1,27}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", value):
+            raise ValueError(
+                f"{value!r} cannot take bounces; expected for example bounces@shop.example, with up to 27 letters, "
+                "digits, dots and hyphens before the @, so that +TOKEN fits behind them"
+            )
         return value
 
     @field_validator("unsubscribe_mailbox")

@@ -4,7 +4,7 @@ import base64
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from rules.loader import RuleSet
 if TYPE_CHECKING:
     from messaging.channels import Providers
     from messaging.channels.base import Channel
+    from messaging.journal import Journal
     from messaging.webhooks import Wires
 
 Clock = Callable[[], datetime]
@@ -50,6 +51,20 @@ class App:
 
         return build(providers(self.settings, self.clock))
 
+    @cached_property
+    def journal(self) -> "Journal":
+        """What this process sends, kept outside the database. No file is made before something is sent."""
+        from messaging.journal import Journal, place_of
+
+        settings, secret = self.settings, self.settings.secret_key.get_secret_value().encode()
+        return Journal(
+            folder=settings.journal or settings.var / "journal",
+            secret=secret,
+            place=place_of(secret, self.engine.url),
+            live=settings.delivery == "live",
+            keep=timedelta(days=settings.journal_days),
+        )
+
 
 def is_local(host: str) -> bool:
     """Whether a host name or address is this machine by its very name: localhost, 127.x.y.z or ::1."""
@@ -65,7 +80,7 @@ def providers(settings: Settings, clock: Clock) -> "Providers":
     Raises ValueError where a base URL that leads off this machine is set beside ``post_room``.
     """
     from messaging.channels import Account, MailServer, Providers
-    from messaging.channels.callbacks import status_url, voice_url
+    from messaging.channels.callbacks import attempt_token, status_url, voice_url
 
     live = settings.delivery == "live"
     local = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host  # noqa: S104
@@ -93,6 +108,9 @@ def providers(settings: Settings, clock: Clock) -> "Providers":
         user=settings.smtp_user if live else "",
         password=settings.smtp_password.get_secret_value() if live else "",
         timeout=settings.send_timeout_seconds,
+        patience=max(settings.send_timeout_seconds, settings.lease_seconds),
+        bounces=settings.bounce_address,
+        token=lambda key: attempt_token(secret, key),
     )
     return Providers(account, mail, clock)
 

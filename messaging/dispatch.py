@@ -18,11 +18,14 @@ from sqlalchemy.exc import DBAPIError
 from messaging.channels.base import Channel as Way
 from messaging.channels.base import Envelope, Outcome
 from messaging.claims import Claim, Claimed
+from messaging.journal import Journal, JournalError, Restored
 from messaging.outbox import Stops, arm, claim, fail, give_back, stand_down
+from messaging.pace import Rates
 from messaging.points import At, Point, nowhere
 from messaging.policy import Policy
-from messaging.recording import DEADLINE, record_all
-from models.database import writing
+from messaging.recording import DEADLINE, Jitter, no_jitter, record_all
+from messaging.segments import count
+from models.database import reading, writing
 from models.vocabulary import Channel, MessageState, OutcomeClass, Reason
 
 _log = logging.getLogger(__name__)
@@ -65,10 +68,12 @@ class DispatchReport:
 
 @dataclass(frozen=True)
 class Plan:
-    """How to dispatch. ``limit``: at most so many messages a channel (None: all that is due).
+    """How to dispatch. ``limit``: at most so many messages a channel (None: all that is due). ``rates`` are the
+    senders' own; ``jitter`` gives random numbers from 0 to 1, so that what failed together does not return together.
 
     ``stopping`` is asked between small groups: True lets go at once. ``at`` is told of each point that a crash may
-    hit. ``ticks`` are seconds that no change of the wall clock moves.
+    hit. ``journal`` keeps what goes on the wire outside the database. ``ticks`` are seconds that no change of the wall
+    clock moves.
     """
 
     policy: Policy
@@ -77,8 +82,11 @@ class Plan:
     send_timeout: float = 10
     limit: int | None = None
     stops: Stops | None = None
+    rates: Rates = field(default_factory=dict)
+    jitter: Jitter = no_jitter
     stopping: Callable[[], bool] = lambda: False
     at: At = nowhere
+    journal: Journal | None = None
     ticks: Callable[[], float] = time.monotonic
 
 
@@ -119,6 +127,8 @@ class _Drain:
         return report
 
     def _claim(self, most: int) -> Claimed:
+        if self.plan.journal:
+            self.plan.journal.check_room()
         with writing(self.engine) as connection:
             claimed = claim(
                 connection,
@@ -128,6 +138,8 @@ class _Drain:
                 policy=self.plan.policy,
                 channels=[self.way.name],
                 stops=self.plan.stops,
+                rates=self.plan.rates,
+                journal=self.plan.journal,
             )
             self.plan.at(Point.CLAIMING)
         self.plan.at(Point.CLAIMED)
@@ -138,18 +150,26 @@ class _Drain:
         fail(self.engine, broken, self.clock())
         self.plan.at(Point.RENDERED)
         report = DispatchReport(failed=len(broken))
+        keys = self._keys([c for c, _ in ready])
         left = list(ready)
         while left and not (report.stopped or self.plan.stopping()):
             group, left = left[: self.way.parallel], left[self.way.parallel :]
-            report += self._send_group(pool, group)
+            report += self._send_group(pool, group, keys)
         give_back(self.engine, [c for c, _ in left], self.clock())
         return report
 
-    def _send_group(self, pool: ThreadPoolExecutor, group: Sequence[tuple[Claim, Envelope]]) -> DispatchReport:
+    def _keys(self, claims: Sequence[Claim]) -> Mapping[int, str]:
+        if not (self.plan.journal and claims):
+            return {}
+        with reading(self.engine) as connection:
+            return self.plan.journal.keys(connection, claims)
+
+    def _send_group(
+        self, pool: ThreadPoolExecutor, group: Sequence[tuple[Claim, Envelope]], keys: Mapping[int, str]
+    ) -> DispatchReport:
         envelopes = {c.attempt_id: envelope for c, envelope in group}
         began = self.plan.ticks()
-        armed = self._arm([c for c, _ in group], envelopes)
-        self.plan.at(Point.ARMED)
+        armed = self._arm([c for c, _ in group], envelopes, keys)
         self.plan.at(Point.JOURNALED)
         results = list(pool.map(lambda c: (c, self._try(c, envelopes[c.attempt_id], began)), armed))
         self.plan.at(Point.ANSWERED)
@@ -157,29 +177,67 @@ class _Drain:
         self.plan.at(Point.RECORDED)
         return _count(self.way.name, results, moved)
 
-    def _arm(self, claims: Sequence[Claim], envelopes: Mapping[int, Envelope]) -> list[Claim]:
-        """Arm; where the database goes away meanwhile, what may be armed is stood down, since nothing was sent."""
+    def _arm(self, claims: Sequence[Claim], envelopes: Mapping[int, Envelope], keys: Mapping[int, str]) -> list[Claim]:
+        """Arm; where database or journal go away meanwhile, what may be armed is stood down, since nothing was sent."""
         marks = {key: self.way.fingerprint(envelope) for key, envelope in envelopes.items()}
         lease, provider = self.plan.lease_seconds, self.way.provider
         now = self.clock()
         try:
             return arm(
-                self.engine, claims, now, lease_seconds=lease, provider=provider, fingerprints=marks, at=self.plan.at
+                self.engine,
+                claims,
+                now,
+                lease_seconds=lease,
+                provider=provider,
+                fingerprints=marks,
+                rates=self.plan.rates,
+                units=self._units(envelopes),
+                at=self.plan.at,
+                journal=self.plan.journal,
+                keys=keys,
             )
-        except DBAPIError:
+        except Restored:
+            self._hold()
+            give_back(self.engine, claims, self.clock())
+            return []
+        except (DBAPIError, JournalError):
             with suppress(DBAPIError):  # it is still away: the reaper parks what is armed as unknown
                 stand_down(self.engine, claims, self.clock())
             raise
 
+    def _units(self, envelopes: Mapping[int, Envelope]) -> Mapping[int, int]:
+        """What each message takes of its sender's rate: an SMS its segments."""
+        if self.way.name is not Channel.SMS or Channel.SMS not in self.plan.rates:
+            return {}
+        return {key: count(envelope.text).segments for key, envelope in envelopes.items()}
+
     def _record(self, results: Sequence[tuple[Claim, Outcome]]) -> Counter[MessageState]:
         """Commit results; what is known of a send must not be lost to a database that is away for a moment."""
-        for wait in RECORD_WAITS:
-            try:
-                return record_all(self.engine, results, self.clock(), at=self.plan.at)
-            except DBAPIError as wrong:
-                _log.warning("results could not be recorded yet: %s", type(wrong.orig).__name__)
-                time.sleep(wait)
-        return record_all(self.engine, results, self.clock(), at=self.plan.at)
+        journal, jitter = self.plan.journal, self.plan.jitter
+        try:
+            for wait in RECORD_WAITS:
+                try:
+                    return record_all(
+                        self.engine, results, self.clock(), jitter=jitter, at=self.plan.at, journal=journal
+                    )
+                except DBAPIError as wrong:
+                    _log.warning("results could not be recorded yet: %s", type(wrong.orig).__name__)
+                    time.sleep(wait)
+            return record_all(self.engine, results, self.clock(), jitter=jitter, at=self.plan.at, journal=journal)
+        except (DBAPIError, Restored) as wrong:
+            if journal:
+                journal.owe(results, self.clock())
+            if not isinstance(wrong, Restored):
+                raise
+            self._hold()
+            return Counter()
+
+    def _hold(self) -> None:
+        """The database has lost what this process wrote: nothing more is sent until it has been reconciled."""
+        _log.error("%s", Restored())
+        if self.plan.journal:
+            with writing(self.engine) as connection:
+                self.plan.journal.look(connection, self.clock())
 
     def _try(self, claim: Claim, envelope: Envelope, began: float) -> Outcome:
         """Look at the deadline once more, then try. A process that slept since it ``began`` to arm must not send.

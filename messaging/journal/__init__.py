@@ -3,7 +3,7 @@
 ``book`` is what dispatch uses, ``reconciling`` what ``beforehand reconcile`` uses.
 """
 
-from messaging.journal.book import Journal, Number, Restored
+from messaging.journal.book import Journal, Number, Restored, place_of
 from messaging.journal.files import JournalError
 
-__all__ = ["Journal", "JournalError", "Number", "Restored"]
+__all__ = ["Journal", "JournalError", "Number", "Restored", "place_of"]

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import Connection
+from sqlalchemy.engine import URL
 
 from messaging.channels.base import Outcome
 from messaging.claims import Claim
@@ -36,6 +37,14 @@ SAID = (
     "The database knows less than what was sent from it: it was restored from a backup, or a standby took over before "
     "it had everything. Nothing is sent until somebody runs `beforehand reconcile`."
 )
+
+
+def place_of(secret: bytes, url: URL) -> str:
+    """A keyed hash of where a database is, its login left out."""
+    where = url.set(username=None, password=None)
+    if url.get_backend_name() == "sqlite" and url.database:
+        where = where.set(database=str(Path(url.database).resolve()))
+    return hmac.digest(secret, f"journal/{where}".encode(), "sha256").hex()[:16]
 
 
 class Restored(Exception):

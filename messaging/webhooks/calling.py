@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import httpx
 from sqlalchemy import Engine
 
+from messaging.journal import Journal
 from messaging.webhooks import queue
 from messaging.webhooks.body import body, headers, webhook_id
 from messaging.webhooks.queue import Called
@@ -31,7 +32,8 @@ AT_ONCE = 8
 class Wires:
     """Where webhooks may go: the endpoints by name; ``trial``: nowhere at all. ``timeout`` in seconds, for one try.
 
-    ``retired`` is asked at each claim: the rules whose webhooks do not go any more.
+    ``retired`` is asked at each claim: the rules whose webhooks do not go any more. ``journal``: nothing is called from
+    a database that is behind it.
     """
 
     endpoints: Mapping[str, Endpoint]
@@ -39,6 +41,7 @@ class Wires:
     timeout: float = 15
     stopping: Callable[[], bool] = lambda: False
     retired: Callable[[], Collection[str]] = tuple
+    journal: Journal | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,8 @@ def _drain(engine: Engine, clock: Clock, endpoint: Endpoint, wires: Wires, limit
             most = min(AT_ONCE, limit - len(states))
             if retired:
                 queue.cancel_retired(connection, retired, clock())
+            if wires.journal is not None:
+                wires.journal.look(connection, clock())
             claimed = queue.claim(connection, endpoint.name, clock(), limit=most, lease_seconds=4 * wires.timeout)
         if not claimed:
             break
