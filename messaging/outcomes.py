@@ -337,7 +337,7 @@ def of_twilio(status: int, code: int | None) -> Verdict:
 def of_smtp(phase: str, reply: int, enhanced: str = "") -> Verdict:
     """Class a reply of a mail server in a phase; ``enhanced`` is its enhanced status code, empty without one.
 
-    A reply that RFC 5321 does not know is UNKNOWN after the dot.
+    A reply that RFC 5321 does not know is UNKNOWN after the dot; before any mail is named it is the server's fault.
     """
     if phase in SMTP_TRANSACTION and enhanced[:1] == str(reply)[:1] == "5" and reply not in LOGIN_NEEDED:
         said: Verdict | None = _enhanced(SMTP_ENHANCED, enhanced)
@@ -347,4 +347,6 @@ def of_smtp(phase: str, reply: int, enhanced: str = "") -> Verdict:
     found = SMTP_REPLIES.get((phase, reply)) or SMTP_REPLIES.get((phase, reply // 100))
     if found:
         return found
-    return Verdict(NOT_ACCEPTED) if phase in SMTP_BEFORE_DOT else Verdict(UNKNOWN)
+    if phase not in SMTP_BEFORE_DOT:
+        return Verdict(UNKNOWN)
+    return Verdict(NOT_ACCEPTED, stops=phase not in SMTP_TRANSACTION)

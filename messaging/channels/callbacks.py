@@ -10,12 +10,6 @@ import hmac
 STATUS_PATH = "/hooks/twilio/status"
 VOICE_PATH = "/hooks/twilio/voice"
 
-LONGEST_LOCAL = 64
-"""RFC 5321 4.5.3.1.1: no more octets before the @."""
-
-LONGEST_TOKEN = 19 + 1 + 16
-"""The longest attempt id that the database holds, the hyphen, and the mark."""
-
 
 def attempt_token(secret: bytes, attempt_id: int) -> str:
     """``17-1f3a...``: the attempt id and 64 bits of a keyed hash, safe in a URL, in an ENVID and before an @."""
@@ -46,15 +40,12 @@ def key_url(public_url: str, secret: bytes, attempt_id: int) -> str:
 
 
 def bounce_address(base: str, token: str) -> str:
-    """The envelope sender of one attempt: ``bounces@shop.example`` and a token give ``bounces+TOKEN@shop.example``."""
+    """The envelope sender of one attempt: ``bounces@shop.example`` and a token give ``bounces+TOKEN@shop.example``.
+
+    A token has 36 signs at most, so that up to 27 of ``base`` fit before the @ (RFC 5321 4.5.3.1.1: 64 octets).
+    """
     local, _, domain = base.rpartition("@")
     return f"{local}+{token}@{domain}"
-
-
-def fits_bounces(base: str) -> bool:
-    """Whether an address leaves room for the longest token before its @ (RFC 5321: 64 octets in all)."""
-    local, at, domain = base.rpartition("@")
-    return bool(local and at and domain) and len(local.encode()) + 1 + LONGEST_TOKEN <= LONGEST_LOCAL
 
 
 def attempt_of_bounce(secret: bytes, address: str) -> int | None:

@@ -2,17 +2,17 @@
 
 import queue
 import re
-import select
-import smtplib
-import socket
 import ssl
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
 
 from messaging.channels.base import Envelope, Outcome, Sighting, fingerprint
+from messaging.channels.callbacks import bounce_address
 from messaging.channels.mail_text import BadMail, ascii_address, compose
+from messaging.channels.mail_wire import Said, Wire
 from messaging.outcomes import SMTP_BEFORE_DOT, of_smtp
 from models.vocabulary import Channel, OutcomeClass
 
@@ -20,10 +20,26 @@ CONNECTIONS = 4
 ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?!\S)")
 """An enhanced status code, with which the text of a reply begins: RFC 2034."""
 
+BETWEEN_MAILS = 2.0
+"""Seconds for a word beside a mail: RSET, QUIT."""
+
+GONE = ("mail_421", "mail_broken")
+"""How a kept connection ends that its server gave up between two mails: nothing was begun, so another is opened."""
+
+NOT_UNDERSTOOD = (501, 504, 555)
+"""Replies of a server that offers an extension and then does not know its parameters."""
+
 
 @dataclass(frozen=True)
 class MailServer:
-    """A mail server and how we come in. ``user`` empty: no login. ``context`` None: the default TLS context."""
+    """A mail server and how we come in. ``user`` empty: no login. ``context`` None: the default TLS context.
+
+    ``timeout`` is how many seconds a mail has from the first byte to its final dot, connection, TLS and login included.
+    ``patience`` is how long the answer to the dot may take (None: as long again); it is waited for longer, since a mail
+    whose answer we do not wait for may arrive twice (RFC 5321 4.5.3.2.6).
+    ``token`` names an attempt, for the envelope id where delivery reports are offered (RFC 3461), and for the envelope
+    sender where ``bounces``, the address that bounces go to, is set.
+    """
 
     host: str
     port: int
@@ -33,15 +49,21 @@ class MailServer:
     user: str = ""
     password: str = ""
     timeout: float = 10.0
+    patience: float | None = None
     context: ssl.SSLContext | None = None
+    bounces: str = ""
+    token: Callable[[int], str] | None = None
 
 
-class _Said(Exception):
-    """The server's reply in a phase, where it was not the one we need."""
+@dataclass(frozen=True)
+class _Letter:
+    """One e-mail as it goes on the wire. ``told`` are the outcomes that delivery reports are asked for."""
 
-    def __init__(self, phase: str, code: int, text: str) -> None:
-        super().__init__(phase, code, text)
-        self.phase, self.code, self.text = phase, code, text
+    content: bytes
+    sender: str
+    to: str
+    token: str
+    told: str
 
 
 class Mail:
@@ -54,23 +76,24 @@ class Mail:
     def __init__(self, server: MailServer, clock: Callable[[], datetime]) -> None:
         self.server = server
         self.clock = clock
-        self._kept: queue.LifoQueue[smtplib.SMTP] = queue.LifoQueue()
+        self._kept: queue.LifoQueue[Wire] = queue.LifoQueue()
+        self._counting = threading.Lock()
+        self._busy = 0
 
     def send(self, envelope: Envelope) -> Outcome:
         """Connect where needed, then MAIL, RCPT, DATA, the body, the dot."""
         try:
-            content = compose(envelope, self.server.sender, self.server.sender_name, self.clock())
-            to, sender = ascii_address(envelope.to), ascii_address(self.server.sender)
+            letter = self._letter(envelope)
         except BadMail as wrong:
             return Outcome(OutcomeClass.REFUSED, code="bad_mail", content={"error": str(wrong)})
-        phase = ["connect"]
-        try:
-            smtp = self._connection(phase)
-        except _Said as said:
-            return _outcome(said)
-        except (OSError, smtplib.SMTPException) as broken:
-            return _broken(phase[0], broken, stops=True)
-        return self._transact(smtp, phase, sender, to, content)
+        until = time.monotonic() + self.server.timeout
+        kept = self._take(until)
+        if kept is not None:
+            outcome = self._over(kept, letter)
+            if outcome.code not in GONE or time.monotonic() >= until:
+                return outcome
+        opened = self._open(until)
+        return opened if isinstance(opened, Outcome) else self._over(opened, letter)
 
     def fingerprint(self, envelope: Envelope) -> str:
         """By address and text, for the record: a mail server keeps no listing."""
@@ -86,113 +109,120 @@ class Mail:
 
     def close(self) -> None:
         """Say QUIT on the kept connections."""
+        while (wire := self._take(time.monotonic() + BETWEEN_MAILS)) is not None:
+            try:
+                wire.quit()
+            except (OSError, ValueError):
+                wire.close()
+
+    def _letter(self, envelope: Envelope) -> _Letter:
+        server = self.server
+        content = compose(envelope, server.sender, server.sender_name, self.clock())
+        token = server.token(envelope.attempt_id) if server.token else ""
+        sender = bounce_address(server.bounces, token) if server.bounces and token else server.sender
+        told = "SUCCESS,FAILURE,DELAY" if server.bounces else "FAILURE"  # a person reads the sender's mailbox
+        return _Letter(content, ascii_address(sender), ascii_address(envelope.to), token, told)
+
+    def _over(self, wire: Wire, letter: _Letter) -> Outcome:
+        """Send one mail over a connection, and keep that where it is still good."""
+        with self._counting:
+            self._busy += 1
+        try:
+            answer = self._deliver(wire, letter)
+        except Said as said:
+            self._keep_or_drop(wire, said)
+            return _outcome(said)
+        except (OSError, ValueError) as broken:
+            wire.close()
+            return _broken(wire.phase, broken)
+        else:
+            self._kept.put(wire)
+            return Outcome(OutcomeClass.ACCEPTED, code="250", content={"reply": _plain(answer)})
+        finally:
+            with self._counting:
+                self._busy -= 1
+
+    def _deliver(self, wire: Wire, letter: _Letter) -> str:
+        dsn = bool(letter.token) and wire.has_extn("dsn")
+        size = [f"size={len(letter.content)}"] if wire.has_extn("size") else []
+        wire.phase = "mail"
+        _say(wire, wire.mail, letter.sender, size + ([f"RET=HDRS ENVID={letter.token}"] if dsn else []))
+        wire.phase = "rcpt"
+        _say(wire, wire.rcpt, letter.to, [f"NOTIFY={letter.told}"] if dsn else [])
+        wire.phase = "data"
+        wire.must(wire.docmd("DATA"), 3)
+        wire.phase = "body"
+        wire.send(_stuffed(letter.content))
+        if wire.speaks():
+            raise Said("body", *wire.getreply())
+        wire.left()  # a process that was stopped for a while does not come back to send the dot
+        wire.phase = "dot"
+        wire.until = time.monotonic() + (self.server.patience or self.server.timeout)
+        wire.send(b".\r\n")
+        return wire.must(wire.getreply(), 2).decode("utf-8", "replace")
+
+    def _keep_or_drop(self, wire: Wire, said: Said) -> None:
+        """Begin anew on a connection after a plain no; on any other, one cannot know what the server waits for."""
+        try:
+            wire.until = time.monotonic() + BETWEEN_MAILS
+            plain_no = said.phase != "body" and said.code // 100 in (4, 5) and said.code != 421
+            if plain_no and wire.rset()[0] == 250:
+                self._kept.put(wire)
+                return
+        except (OSError, ValueError):
+            pass
+        wire.close()
+
+    def _take(self, until: float, wait: float = 0) -> Wire | None:
+        """A kept connection that is still quiet: a server that says something between two mails says goodbye."""
         while True:
             try:
-                smtp = self._kept.get_nowait()
+                wire = self._kept.get(timeout=wait) if wait > 0 else self._kept.get_nowait()
             except queue.Empty:
-                return
+                return None
+            wire.until = until
             try:
-                smtp.quit()
-            except (OSError, smtplib.SMTPException):
-                smtp.close()
+                if not wire.speaks():
+                    return wire
+            except OSError:
+                pass
+            wire.close()
 
-    def _transact(self, smtp: smtplib.SMTP, phase: list[str], sender: str, to: str, content: bytes) -> Outcome:
+    def _open(self, until: float) -> Wire | Outcome:
+        server, wire = self.server, Wire(until)
+        tls = (server.context or ssl.create_default_context()) if server.starttls else None
         try:
-            answer = _deliver(smtp, phase, sender, to, content)
-        except _Said as said:
-            self._keep_or_drop(smtp, said.code)
-            return _outcome(said)
-        except (OSError, smtplib.SMTPException) as broken:
-            smtp.close()
-            return _broken(phase[0], broken)
-        self._kept.put(smtp)
-        return Outcome(OutcomeClass.ACCEPTED, code="250", content={"reply": answer})
-
-    def _keep_or_drop(self, smtp: smtplib.SMTP, code: int) -> None:
-        try:
-            if code != 421 and smtp.rset()[0] == 250:
-                self._kept.put(smtp)
-                return
-        except (OSError, smtplib.SMTPException):
-            pass
-        smtp.close()
-
-    def _connection(self, phase: list[str]) -> smtplib.SMTP:
-        while not self._kept.empty():
-            try:
-                kept = self._kept.get_nowait()
-            except queue.Empty:
-                break
-            if _alive(kept):
-                return kept
-            kept.close()
-        return self._connect(phase)
-
-    def _connect(self, phase: list[str]) -> smtplib.SMTP:
-        server = self.server
-        smtp = smtplib.SMTP(timeout=server.timeout)
-        try:
-            _must(phase, "connect", smtp.connect(server.host, server.port), 2)
-            # body and dot go out one after the other: without this each mail waits 40 ms for a delayed ACK
-            cast(socket.socket, smtp.sock).setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            # smtplib takes the name for STARTTLS's certificate check from the constructor only
-            smtp._host = server.host  # type: ignore[attr-defined]
-            _hello(smtp, phase)
-            if server.starttls:
-                phase[0] = "starttls"
-                if not smtp.has_extn("starttls"):
-                    raise _Said("starttls", 502, "the server offers no STARTTLS")
-                _must(phase, "starttls", smtp.starttls(context=server.context or ssl.create_default_context()), 2)
-                _hello(smtp, phase)
-            if server.user:
-                self._login(smtp, phase)
+            wire.open(server.host, server.port, tls, server.user, server.password)
+        except Said as said:
+            wire.close()
+            return self._another(said, until) or _outcome(said)
+        except (OSError, ValueError) as broken:
+            wire.close()
+            return _broken(wire.phase, broken, stops=True)
         except BaseException:
-            smtp.close()
+            wire.close()
             raise
-        return smtp
+        return wire
 
-    def _login(self, smtp: smtplib.SMTP, phase: list[str]) -> None:
-        phase[0] = "login"
-        try:
-            smtp.login(self.server.user, self.server.password)
-        except smtplib.SMTPResponseException as said:
-            raise _Said("login", said.smtp_code, "") from said
-        except smtplib.SMTPNotSupportedError as said:
-            raise _Said("login", 502, "the server offers no login") from said
-
-
-def _deliver(smtp: smtplib.SMTP, phase: list[str], sender: str, to: str, content: bytes) -> str:
-    options = ["body=8bitmime"] if smtp.has_extn("8bitmime") else []
-    phase[0] = "mail"
-    _must(phase, "mail", smtp.mail(sender, options), 2)
-    phase[0] = "rcpt"
-    _must(phase, "rcpt", smtp.rcpt(to), 2)
-    phase[0] = "data"
-    _must(phase, "data", smtp.docmd("DATA"), 3)
-    phase[0] = "body"
-    smtp.send(_stuffed(content))
-    if _spoke_early(smtp):
-        code, text = smtp.getreply()
-        raise _Said("body", code, _plain(text))
-    phase[0] = "dot"
-    smtp.send(b".\r\n")
-    code, text = smtp.getreply()
-    _must(phase, "dot", (code, text), 2)
-    return _plain(text)
+    def _another(self, said: Said, until: float) -> Wire | None:
+        """A server that takes so many connections and no more: wait for one of ours that is in use."""
+        with self._counting:
+            waits = (
+                (self._busy > 0 or not self._kept.empty())
+                and said.phase in ("connect", "hello")
+                and said.code // 100 == 4
+            )
+        return self._take(until, wait=until - time.monotonic()) if waits else None
 
 
-def _hello(smtp: smtplib.SMTP, phase: list[str]) -> None:
-    phase[0] = "hello"
-    reply = smtp.ehlo()
-    if not 200 <= reply[0] < 300:
-        reply = smtp.helo()
-    _must(phase, "hello", reply, 2)
-
-
-def _must(phase: list[str], name: str, reply: tuple[int, bytes], wanted: int) -> None:
-    code, text = reply
-    if code // 100 != wanted:
-        raise _Said(name, code, _plain(text))
+def _say(
+    wire: Wire, command: Callable[[str, Sequence[str]], tuple[int, bytes]], address: str, options: Sequence[str]
+) -> None:
+    """Give a command with the parameters of extensions; without, where the server then does not know them."""
+    reply = command(address, options)
+    if options and reply[0] in NOT_UNDERSTOOD:
+        reply = command(address, [])
+    wire.must(reply, 2)
 
 
 def _stuffed(content: bytes) -> bytes:
@@ -202,36 +232,14 @@ def _stuffed(content: bytes) -> bytes:
     return lines if lines.endswith(b"\r\n") else lines + b"\r\n"
 
 
-def _spoke_early(smtp: smtplib.SMTP) -> bool:
-    """Whether the server hung up or spoke before the dot: then the dot is not sent, and it is not delivered."""
-    sock: Any = smtp.sock
-    if sock is None or isinstance(sock, ssl.SSLSocket):
-        return False  # TLS may have records of its own waiting, which say nothing
-    sock.settimeout(0)
-    try:
-        return sock.recv(1, socket.MSG_PEEK) is not None
-    except (BlockingIOError, ssl.SSLError):
-        return False
-    finally:
-        sock.settimeout(smtp.timeout)
-
-
-def _alive(smtp: smtplib.SMTP) -> bool:
-    """Whether a kept connection is still quiet: a server that has something to say between mails says goodbye."""
-    try:
-        return smtp.sock is not None and not select.select([smtp.sock], [], [], 0)[0]
-    except (OSError, ValueError):
-        return False
-
-
-def _outcome(said: _Said) -> Outcome:
+def _outcome(said: Said) -> Outcome:
     found = ENHANCED.match(said.text)
     verdict = of_smtp(said.phase, said.code, found.group() if found else "")
     return Outcome(
         verdict.kind,
         code=f"{said.phase}_{said.code}",
         **verdict.marks,
-        content={"phase": said.phase, "reply": said.code, "text": said.text},
+        content={"phase": said.phase, "reply": said.code, "text": _plain(said.text)},
     )
 
 
@@ -240,7 +248,6 @@ def _broken(phase: str, broken: Exception, *, stops: bool = False) -> Outcome:
     return Outcome(kind, code=f"{phase}_broken", stops=stops, content={"phase": phase, "error": type(broken).__name__})
 
 
-def _plain(text: bytes | str) -> str:
+def _plain(line: str) -> str:
     """A server's reply as evidence: one short line without addresses."""
-    line = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
     return " ".join(word for word in line.split() if "@" not in word)[:200]

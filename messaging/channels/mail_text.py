@@ -35,6 +35,8 @@ OURS = {
     "from", "to", "subject", "date", "message-id", "auto-submitted", "mime-version", "content-type",
     "content-transfer-encoding", "content-language",
 }  # fmt: skip
+BARE = re.compile(rb"(?<!\r)\n|\r(?!\n)")
+"""What one server takes for the end of a line and another does not: a second mail could hide behind it."""
 HEADER_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,60}")
 
 
@@ -100,7 +102,9 @@ def _lines(text: str) -> str:
 
 
 def _nothing_smuggled(content: bytes, envelope: Envelope) -> None:
-    """A last look at what was written: no header is there that we did not put there, and none twice."""
+    """A last look at what was written: no header is there that we did not put there, none twice, no bare CR or LF."""
+    if BARE.search(content):
+        raise BadMail("a line ends in another way than mail servers agree on")
     block = content.split(b"\r\n\r\n", 1)[0].decode("ascii", "replace")
     names = [line.partition(":")[0].lower() for line in block.split("\r\n") if not line.startswith((" ", "\t"))]
     allowed = OURS | {name.lower() for name in envelope.headers}

@@ -29,7 +29,7 @@ class House:
     """One post room's shared parts. ``numbers`` are the senders it owns; empty: any valid number may be the sender.
 
     ``inbound_url`` is where a customer's reply is posted, None: kept in the ledger only. ``fates`` says what becomes of
-    messages to an address: ``undelivered``, ``failed``, ``busy``, ``no-answer``, ``machine`` (it takes the call); others
+    messages to an address: ``undelivered``, ``failed``, ``busy``, ``no-answer``, ``machine`` (it answers); others
     arrive. ``keys`` says which key somebody presses as soon as a call asks for one.
     """
 
