@@ -48,3 +48,29 @@ class Claimed:
     claims: list[Claim] = field(default_factory=list)
     withheld: dict[Reason, int] = field(default_factory=dict)
     looked: int = 0
+
+
+def claim_of(row: Mapping[Any, Any], token: str, until: datetime, address_hash: str) -> Claim:
+    """A claim from a row with the message's columns, ``attempt_id`` and the attempt's ``number``."""
+    return Claim(
+        attempt_id=row["attempt_id"],
+        message_id=row["id"],
+        number=row["number"],
+        lease=token,
+        lease_until=until,
+        channel=Channel(row["channel"]),
+        address=row["address"],
+        address_hash=address_hash,
+        purpose=Purpose(row["purpose"]),
+        rule_id=row["rule_id"],
+        version=row["version"],
+        occasion=row["occasion"],
+        step=row["step"],
+        match_id=row["match_id"],
+        customer_id=row["customer_id"],
+        template=row["template"],
+        language=row["language"],
+        reference=row["reference"],
+        details=row["details"] or {},
+        expires_at=row["expires_at"],
+    )

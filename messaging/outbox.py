@@ -30,7 +30,7 @@ from sqlalchemy import (
 
 from messaging import breaker
 from messaging.breaker import PAUSE
-from messaging.claims import CLAIMABLE, Claim, Claimed, attempt, evidence, message
+from messaging.claims import CLAIMABLE, Claim, Claimed, attempt, claim_of, evidence, message
 from messaging.consents import heed
 from messaging.journal import Journal
 from messaging.journal.past import recall
@@ -43,7 +43,7 @@ from messaging.switches import is_held, stopped
 from messaging.taken_back import take_back
 from models.database import reading, writing
 from models.types import UTCDateTime
-from models.vocabulary import AttemptState, Channel, ConsentVerdict, MessageState, Purpose, Reason
+from models.vocabulary import AttemptState, Channel, ConsentVerdict, MessageState, Reason
 
 Stops = Callable[[Connection, datetime, Sequence[int]], Mapping[Reason, int]]
 """``(connection, now, message_ids) -> counts``: marks those that their rule stops by now CANCELLED (it is retired, or
@@ -157,32 +157,7 @@ def _give_out(connection: Connection, now: datetime, hashes: Mapping[int, str], 
         attempt, attempt.c.message_id == m.id
     )
     found = connection.execute(taken.where(attempt.c.lease == token, m.id.in_(hashes)).order_by(attempt.c.id))
-    return [_claim_of(row, token, until, hashes[row["id"]]) for row in found.mappings()]
-
-
-def _claim_of(row: Mapping[Any, Any], token: str, until: datetime, address_hash: str) -> Claim:
-    return Claim(
-        attempt_id=row["attempt_id"],
-        message_id=row["id"],
-        number=row["number"],
-        lease=token,
-        lease_until=until,
-        channel=Channel(row["channel"]),
-        address=row["address"],
-        address_hash=address_hash,
-        purpose=Purpose(row["purpose"]),
-        rule_id=row["rule_id"],
-        version=row["version"],
-        occasion=row["occasion"],
-        step=row["step"],
-        match_id=row["match_id"],
-        customer_id=row["customer_id"],
-        template=row["template"],
-        language=row["language"],
-        reference=row["reference"],
-        details=row["details"] or {},
-        expires_at=row["expires_at"],
-    )
+    return [claim_of(row, token, until, hashes[row["id"]]) for row in found.mappings()]
 
 
 def arm(
