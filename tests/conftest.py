@@ -22,6 +22,14 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _journals_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Journals of what tests send go to a folder of their own, never to the checkout's ``var``."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BEFOREHAND_JOURNAL", str(tmp_path_factory.mktemp("journal")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def postgres_uri() -> Iterator[str]:
     """A PostgreSQL server from the wheel, one per test process."""
