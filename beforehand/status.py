@@ -10,6 +10,7 @@ from sqlalchemy import Connection, and_, func, or_, select
 from beforehand.passes import rules_of
 from beforehand.passes.in_force import GONE, IN_FORCE, NOTICE, RULE_PASS, RULES
 from beforehand.wiring import App
+from messaging.journal.marks import held_since
 from models.database import reading
 from models.delivery import Match, Message
 from models.housekeeping import Lease
@@ -75,6 +76,7 @@ class Status:
     """How things stand at ``now``. ``running`` names the process that holds the heartbeat, None: no house runs.
 
     ``refused_since`` is since when the running house refuses the files. ``messages`` are the open ones by state.
+    ``held_since``: everything is held after a restore, until `beforehand reconcile`.
     """
 
     now: datetime
@@ -83,6 +85,7 @@ class Status:
     files: Files
     refused_since: datetime | None
     messages: dict[str, int]
+    held_since: datetime | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The status as JSON values; moments as ISO 8601."""
@@ -105,6 +108,7 @@ def status_of(app: App, now: datetime) -> Status:
                 select(NOTICE.c.since).where(NOTICE.c.topic == RULES)
             ).scalar_one_or_none(),
             messages=_messages(connection),
+            held_since=held_since(connection),
         )
 
 

@@ -16,6 +16,7 @@ from beforehand.cli import (
     plan,
     postroom,
     preview,
+    reconcile,
     rules,
     sample,
     schema,
@@ -48,6 +49,7 @@ app.command("run")(preview.run)
 app.command("status")(status.status)
 app.command("backtest")(backtest.backtest)
 app.command("dispatch")(dispatch.dispatch)
+app.command("reconcile")(reconcile.reconcile)
 app.add_typer(voucher.commands, name="voucher")
 
 

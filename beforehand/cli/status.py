@@ -44,6 +44,10 @@ def _lines(seen: "Status") -> Iterator[tuple[str, str]]:
     """The sentences, each with its style."""
     yield ("The house is running." if seen.running else "No house is running: nothing goes by itself."), ""
     yield _messages(seen), ""
+    if seen.held_since:
+        since = f"{seen.held_since:%Y-%m-%d %H:%M} UTC"
+        yield f"Everything is held since {since}: the database knows less than what was sent from it.", "red"
+        yield "Run `beforehand reconcile`; docs/how-to/restore-a-backup.md says what it does.", "red"
     if not seen.rules:
         yield "No rule has been in force yet: `beforehand up` or `beforehand run RULE` brings them into force.", ""
     for word, said in (("new", "not in force yet"), ("changed", "changed"), ("gone", "without a file")):
