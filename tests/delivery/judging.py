@@ -4,18 +4,20 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, select
 
 from beforehand.web.postroom.server import PostRoom
 from messaging.claims import attempt, evidence
+from messaging.journal import Journal
 from messaging.outbox import reap
 from messaging.unknown import SettleReport, settle
 from models.database import reading
 from models.vocabulary import Channel, MessageState, Reason
 from tests.delivery.workers import wall
-from tests.integration.out_world import rows_of, send_due, ways
+from tests.integration.out_world import SECRET, rows_of, send_due, ways
 
 ENDED = {MessageState.ACCEPTED, MessageState.FAILED, MessageState.EXPIRED}
 
@@ -98,13 +100,13 @@ def _unasked(row: Any, entries: list[Any], again: set[int]) -> int:
     return max(more - 1, 0) if asked else more
 
 
-def finish(engine: Engine, room: PostRoom, hours: Iterable[float] = (0.1, 2, 4, 6)) -> SettleReport:
+def finish(engine: Engine, room: PostRoom, folder: Path, hours: Iterable[float] = (0.1, 2, 4, 6)) -> SettleReport:
     """What the heartbeat does as time goes on: reap, settle and dispatch by a clock that is ahead, until all ended."""
-    channels, total = ways(room, timeout=10), SettleReport()
+    channels, journal, total = ways(room, timeout=10), Journal(folder, SECRET), SettleReport()
     for ahead in hours:
         now = wall() + timedelta(hours=ahead)
         reap(engine, now)
         done = settle(engine, channels, now, send_timeout=2, settle_after=timedelta(minutes=15), most=100_000)
         total = SettleReport(total.found + done.found, total.resent + done.resent, total.given_up + done.given_up)
-        send_due(engine, channels, now)
+        send_due(engine, channels, now, journal=journal)
     return total

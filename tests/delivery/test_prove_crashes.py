@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import product
 from multiprocessing.context import ForkServerContext
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
@@ -37,12 +38,13 @@ class Crashes:
     engine: Engine
     room: PostRoom
     channel: Channel
+    folder: Path
     context: ForkServerContext = field(default_factory=forks)
     dangerous: int = 0
 
     @property
     def site(self) -> Site:
-        return Site.of(self.engine, self.room)
+        return Site.of(self.engine, self.room, self.folder)
 
     def crash(self, point: Point, turn: int) -> None:
         """One process dies at ``point``; then another reaps by a clock that is ahead, and goes on."""
@@ -76,15 +78,15 @@ class Crashes:
         assert process.exitcode == KILLED
 
 
-def crashed(engine: Engine, channel: Channel, times: int, points: list[Point]) -> tuple[Verdict, int]:
+def crashed(engine: Engine, folder: Path, channel: Channel, times: int) -> tuple[Verdict, int]:
     """Crash ``times`` at each point, let time go by, and judge. Returns the verdict and the dangerous crashes."""
     with PostRoom() as room:
-        crashes = Crashes(engine, room, channel)
-        for turn, point in product(range(times), points):
+        crashes = Crashes(engine, room, channel, folder)
+        for turn, point in product(range(times), Point):
             crashes.crash(point, turn)
-        finish(engine, room)
+        finish(engine, room, folder)
         verdict = judge(engine, room)
-    assert verdict.messages == times * len(points) * BATCH
+    assert verdict.messages == times * len(Point) * BATCH
     assert verdict.clean, str(verdict)
     return verdict, crashes.dangerous
 
@@ -94,8 +96,10 @@ def test_there_are_twelve_points() -> None:
 
 
 @pytest.mark.parametrize("channel", list(Channel))
-def test_a_crash_at_each_point_leaves_nothing_doubled_and_nothing_lost(sqlite_engine: Engine, channel: Channel) -> None:
-    verdict, dangerous = crashed(sqlite_engine, channel, 1, list(Point))
+def test_a_crash_at_each_point_leaves_nothing_doubled_and_nothing_lost(
+    sqlite_engine: Engine, tmp_path: Path, channel: Channel
+) -> None:
+    verdict, dangerous = crashed(sqlite_engine, tmp_path, channel, 1)
     assert dangerous == len(DANGEROUS), "only where it is dangerous does a crash leave something in flight"
     # a call that may have been made is never made again: those armed and not sent, of three crashes
     assert verdict.given_up in (range(7, 10) if channel is Channel.VOICE else [0])
@@ -105,9 +109,9 @@ def test_a_crash_at_each_point_leaves_nothing_doubled_and_nothing_lost(sqlite_en
 
 @pytest.mark.prove
 @pytest.mark.parametrize("channel", list(Channel))
-def test_1800_crashes(engine: Engine, channel: Channel) -> None:
+def test_1800_crashes(engine: Engine, tmp_path: Path, channel: Channel) -> None:
     """25 at each of 12 points: 300 a channel and database."""
-    verdict, dangerous = crashed(engine, channel, 25, list(Point))
+    verdict, dangerous = crashed(engine, tmp_path, channel, 25)
     print(
         f"\nPROOF crashes {engine.dialect.name} {channel}: {25 * len(Point)} crashes at {len(Point)} points, "
         f"{verdict.messages} messages: {verdict}; {dangerous} crashes left messages in flight "

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,14 +66,16 @@ def reaping(engine: Engine) -> Iterator[None]:
         thread.join()
 
 
-def killed(engine: Engine, count: int, kills: int, *, lease: float, batch: int) -> tuple[Verdict, int, int]:
+def killed(
+    engine: Engine, folder: Path, count: int, kills: int, *, lease: float, batch: int
+) -> tuple[Verdict, int, int]:
     """Send ``count`` messages with ``kills`` kills spread over their way: verdict, dangerous kills, lost answers."""
     dice, dangerous = random.Random(count), 0
     with PostRoom() as room:
         for number, channel in enumerate(Channel):
             some = count // len(Channel) + (number < count % len(Channel))
             plan_messages(engine, some, channel=channel.value, due_at=wall(), created_at=wall())
-        dispatchers = [Dispatcher(Site.of(engine, room), lease, batch) for _ in range(DISPATCHERS)]
+        dispatchers = [Dispatcher(Site.of(engine, room, folder), lease, batch) for _ in range(DISPATCHERS)]
         with reaping(engine):
             for one in dispatchers:
                 one.start()
@@ -87,23 +90,23 @@ def killed(engine: Engine, count: int, kills: int, *, lease: float, batch: int) 
                 one.process.kill()
                 one.process.join(10)
         unknown = sum(one.code == "lease_over" for one in attempts_of(engine))
-        finish(engine, room)
+        finish(engine, room, folder)
         verdict = judge(engine, room)
     assert verdict.messages == count
     assert verdict.clean, str(verdict)
     return verdict, dangerous, unknown
 
 
-def test_some_kills(sqlite_engine: Engine) -> None:
-    verdict, dangerous, unknown = killed(sqlite_engine, 150, 6, lease=0.8, batch=5)
+def test_some_kills(sqlite_engine: Engine, tmp_path: Path) -> None:
+    verdict, dangerous, unknown = killed(sqlite_engine, tmp_path, 150, 6, lease=0.8, batch=5)
     assert unknown >= dangerous >= 0
     assert verdict.messages == 150
 
 
 @pytest.mark.prove
-def test_200_kills_over_10000_messages(engine: Engine) -> None:
+def test_200_kills_over_10000_messages(engine: Engine, tmp_path: Path) -> None:
     began, kills = time.monotonic(), 200
-    verdict, dangerous, unknown = killed(engine, 10_000, kills, lease=4, batch=20)
+    verdict, dangerous, unknown = killed(engine, tmp_path, 10_000, kills, lease=4, batch=20)
     assert dangerous > kills / 4, "most kills must fall where it is dangerous, or they prove little"
     print(
         f"\nPROOF kills {engine.dialect.name}: {verdict.messages:,} messages, {kills} kills of 2 dispatchers: "

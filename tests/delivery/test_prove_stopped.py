@@ -6,19 +6,21 @@ import time
 from dataclasses import dataclass, field
 from datetime import timedelta
 from multiprocessing.context import ForkServerContext
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
 
 from beforehand.web.postroom.faults import Fault, Place
 from beforehand.web.postroom.server import PostRoom
+from messaging.journal import Journal
 from messaging.outbox import reap
 from messaging.points import Point
 from messaging.unknown import settle
 from models.vocabulary import Channel
 from tests.delivery.judging import Verdict, finish, judge
 from tests.delivery.workers import Site, forks, is_stopped, spawn, stopped_dispatching, wait_until, wall
-from tests.integration.out_world import plan_messages, send_due, ways
+from tests.integration.out_world import SECRET, plan_messages, send_due, ways
 
 POINTS = (Point.CLAIMED, Point.ARMED, Point.ACCEPTED, Point.ANSWERED)
 """After claim, after arm, on the wire (the provider has it and its answer is not read), before record."""
@@ -33,6 +35,7 @@ class Sleepers:
 
     engine: Engine
     room: PostRoom
+    folder: Path
     context: ForkServerContext = field(default_factory=forks)
 
     def stop(self, point: Point, channel: Channel, several: int, *, ahead: timedelta) -> None:
@@ -46,7 +49,7 @@ class Sleepers:
         if point is Point.ACCEPTED:
             fault = Fault(PLACES[channel], "hang", accepted=True, times=several, seconds=2 * LEASE)
             self.room.faults.add(fault)
-        job = (stopped_dispatching, Site.of(self.engine, self.room), channel, point, LEASE, 1)
+        job = (stopped_dispatching, Site.of(self.engine, self.room, self.folder), channel, point, LEASE, 1)
         sleepers = [spawn(self.context, *job) for _ in range(several)]
         if point is Point.ACCEPTED:
             self.room.wait_for(before + several)
@@ -58,7 +61,7 @@ class Sleepers:
         assert reaped.returned + reaped.unknown == several, "every one of them sleeps past its lease"
         others, now = ways(self.room), wall() + ahead
         settle(self.engine, others, now, send_timeout=2, settle_after=timedelta(minutes=15))
-        send_due(self.engine, others, now)
+        send_due(self.engine, others, now, journal=Journal(self.folder, SECRET))
         for one in sleepers:
             os.kill(one.pid or 0, signal.SIGCONT)
         for one in sleepers:
@@ -66,13 +69,13 @@ class Sleepers:
             assert one.exitcode == 0
 
 
-def slept(engine: Engine, point: Point, rounds: list[Channel], several: int, ahead: timedelta) -> Verdict:
+def slept(engine: Engine, folder: Path, point: Point, rounds: list[Channel], several: int, ahead: timedelta) -> Verdict:
     """Stop ``several`` at once, round after round, and judge."""
     with PostRoom() as room:
-        sleepers = Sleepers(engine, room)
+        sleepers = Sleepers(engine, room, folder)
         for channel in rounds:
             sleepers.stop(point, channel, several, ahead=ahead)
-        finish(engine, room)
+        finish(engine, room, folder)
         verdict = judge(engine, room)
     assert verdict.messages == len(rounds) * several
     assert verdict.clean, str(verdict)
@@ -80,17 +83,17 @@ def slept(engine: Engine, point: Point, rounds: list[Channel], several: int, ahe
 
 
 @pytest.mark.parametrize("point", [Point.ARMED, Point.ACCEPTED])
-def test_who_slept_past_the_lease_sends_nothing_more(postgres_engine: Engine, point: Point) -> None:
-    verdict = slept(postgres_engine, point, [Channel.SMS], 2, timedelta(minutes=61))
+def test_who_slept_past_the_lease_sends_nothing_more(postgres_engine: Engine, tmp_path: Path, point: Point) -> None:
+    verdict = slept(postgres_engine, tmp_path, point, [Channel.SMS], 2, timedelta(minutes=61))
     assert verdict == Verdict(messages=2, duplicates=0, lost=0, policy_copies=0, given_up=0, wrong=0)
 
 
 @pytest.mark.prove
 @pytest.mark.parametrize("point", POINTS)
-def test_100_sleepers_at_each_of_four_points(engine: Engine, point: Point) -> None:
+def test_100_sleepers_at_each_of_four_points(engine: Engine, tmp_path: Path, point: Point) -> None:
     began = time.monotonic()
     rounds = [*Channel, Channel.SMS] * 3
-    verdict = slept(engine, point, [*rounds[:10]], 10, timedelta(minutes=61))
+    verdict = slept(engine, tmp_path, point, [*rounds[:10]], 10, timedelta(minutes=61))
     dangerous = 0 if point is Point.CLAIMED else verdict.messages
     said = (
         f"all {dangerous} were armed (0 in {dangerous}: below {3 / dangerous:.0%})" if dangerous else "none was armed"
@@ -102,9 +105,9 @@ def test_100_sleepers_at_each_of_four_points(engine: Engine, point: Point) -> No
 
 
 @pytest.mark.prove
-def test_asleep_between_the_last_look_and_the_first_byte(engine: Engine) -> None:
+def test_asleep_between_the_last_look_and_the_first_byte(engine: Engine, tmp_path: Path) -> None:
     """No look can be after every other thing: here only the settle window protects, so time goes on but minutes."""
-    verdict = slept(engine, Point.SENDING, list(Channel), 10, timedelta(minutes=14))
+    verdict = slept(engine, tmp_path, Point.SENDING, list(Channel), 10, timedelta(minutes=14))
     print(
         f"\nPROOF stopped {engine.dialect.name} sending: {verdict.messages} dispatchers stopped past their lease "
         f"and short of the settle window: {verdict}"

@@ -22,12 +22,13 @@ from beforehand.passes import run_rule
 from beforehand.web.postroom.server import PostRoom
 from messaging.channels.base import Channel as Way
 from messaging.dispatch import Plan, dispatch
+from messaging.journal import Journal
 from messaging.outbox import reap
 from messaging.points import At, Point, nowhere
 from models.database import connect
 from models.vocabulary import Channel
 from tests.deciding import NOON, House
-from tests.integration.out_world import POLICY, envelopes, ways
+from tests.integration.out_world import POLICY, SECRET, envelopes, ways
 
 FAR = "http://127.0.0.1:9"
 _warm = ways(SimpleNamespace(account_sid="AC", auth_token="t", http_url=FAR, host="127.0.0.1", smtp_port=9))  # type: ignore[arg-type]
@@ -44,7 +45,7 @@ def forks() -> ForkServerContext:
 
 @dataclass(frozen=True)
 class Site:
-    """Where a process works: a database and a post room, by their addresses."""
+    """Where a process works: a database, its journals, and a post room, by their addresses."""
 
     url: str
     account_sid: str
@@ -52,12 +53,17 @@ class Site:
     http_url: str
     host: str
     smtp_port: int
+    folder: Path
 
     @classmethod
-    def of(cls, engine: Engine, room: PostRoom) -> "Site":
-        """The addresses of both."""
+    def of(cls, engine: Engine, room: PostRoom, folder: Path) -> "Site":
+        """The addresses of them; ``folder`` is for the journals."""
         url = engine.url.render_as_string(hide_password=False)
-        return cls(url, room.account_sid, room.auth_token, room.http_url, room.host, room.smtp_port)
+        return cls(url, room.account_sid, room.auth_token, room.http_url, room.host, room.smtp_port, folder)
+
+    def journal(self) -> Journal:
+        """This process's own journal."""
+        return Journal(self.folder, SECRET)
 
     def ways(self, timeout: float = 10) -> dict[Channel, Way]:
         """Our channels, pointed at the post room."""
@@ -98,7 +104,7 @@ def dispatch_once(site: Site, channels: list[str], at: At = nowhere, **plan: Any
     """Dispatch what is due by the real clock on these channels, then let go."""
     engine = connect(site.url)
     chosen = {name: way for name, way in site.ways().items() if name in channels}
-    dispatch(engine, wall, chosen, envelopes, Plan(POLICY, at=at, **plan))
+    dispatch(engine, wall, chosen, envelopes, Plan(POLICY, at=at, journal=site.journal(), **plan))
     engine.dispose()
 
 
@@ -128,7 +134,7 @@ def dispatch_on(site: Site, lease: float, batch: int, armed: Any) -> None:
             with lock:
                 armed.value += step
 
-    plan = Plan(POLICY, batch=batch, lease_seconds=lease, send_timeout=1, at=at)
+    plan = Plan(POLICY, batch=batch, lease_seconds=lease, send_timeout=1, at=at, journal=site.journal())
     while True:
         dispatch(engine, wall, channels, envelopes, plan)
         time.sleep(0.02)
