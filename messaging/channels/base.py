@@ -74,11 +74,15 @@ class Outcome(Asks):
 
 @dataclass(frozen=True)
 class Sighting:
-    """The provider's later word on a message: its state in our vocabulary, and the provider's code."""
+    """The provider's later word on a message: its state in our vocabulary, and the provider's code.
+
+    ``attempt_id`` where it is known by our own id, as that of a bounce is; ``provider_id`` may be empty then.
+    """
 
     provider_id: str
     state: MessageState
     code: str = ""
+    attempt_id: int | None = None
 
 
 class Channel(Protocol):

@@ -215,7 +215,7 @@ def test_a_wrong_token_rests_the_channel_and_loses_nothing(engine: Engine, room:
     assert len(attempts_of(engine)) - 3 - 40 == 0
     assert states(engine) == {"queued": 40, "accepted": 3}
     with reading(engine) as connection:
-        assert connection.execute(select(Lease.duty)).scalars().all() == ["pause:sms"]  # type: ignore[call-overload]
+        assert connection.execute(select(Lease.duty)).scalars().all() == ["pause:twilio"]  # type: ignore[call-overload]
     assert send_due(engine, ways(room), later(seconds=59)).sent == 0
     assert send_due(engine, ways(room), later(seconds=61)).sent == 40
 

@@ -11,6 +11,7 @@ from urllib3.exceptions import ClosedPoolError
 
 from beforehand.web.postroom.server import PostRoom
 from messaging.addresses import address_hash
+from messaging.breaker import RESTS
 from messaging.channels.base import Envelope, Outcome
 from messaging.dispatch import Plan, dispatch
 from messaging.outbox import arm, claim, record
@@ -60,7 +61,7 @@ def test_an_outage_of_the_account_uses_up_no_try(engine: Engine) -> None:
     for _ in range(8):
         (claimed,) = arm(engine, take(engine, now).claims, now)
         record(engine, claimed, away, now)
-        now += timedelta(minutes=1)
+        now += RESTS[-1]
     (claimed,) = arm(engine, take(engine, now).claims, now)
     assert claimed.number == 1
     record(engine, claimed, Outcome(OutcomeClass.NOT_ACCEPTED, code="20429"), now)

@@ -166,10 +166,15 @@ def test_an_acceptance_after_the_reaper_stops_the_resend(state: MessageState) ->
     assert next_state(claim(), Outcome(ACCEPTED), late, NOW) == Next(MessageState.ACCEPTED)
 
 
-@pytest.mark.parametrize("state", [MessageState.IN_FLIGHT, MessageState.DELIVERED, MessageState.FAILED])
-def test_a_late_result_never_takes_a_message_from_another_try(state: MessageState) -> None:
+@pytest.mark.parametrize("state", [MessageState.ACCEPTED, MessageState.DELIVERED, MessageState.UNDELIVERED])
+def test_a_late_acceptance_takes_back_nothing_that_is_known(state: MessageState) -> None:
     late = standing(AttemptState.UNKNOWN, state, tries=2)
     assert next_state(claim(), Outcome(ACCEPTED), late, NOW) is None
+
+
+@pytest.mark.parametrize("state", [MessageState.IN_FLIGHT, MessageState.DELIVERED, MessageState.FAILED])
+def test_a_late_refusal_never_takes_a_message_from_another_try(state: MessageState) -> None:
+    late = standing(AttemptState.UNKNOWN, state, tries=2)
     assert next_state(claim(), not_accepted(), late, NOW) is None
 
 
