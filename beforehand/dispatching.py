@@ -1,6 +1,7 @@
 """Delivery for the flows, the heartbeat and the command line: dispatch what is due, reap, ask for receipts."""
 
 import logging
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -10,14 +11,16 @@ from beforehand.passes import brand_of, policy_of, secret_of, stops_of, template
 from beforehand.passes.retiring import retired_of
 from beforehand.settings import Settings
 from beforehand.wiring import App, wires
-from messaging import outbox, receipts, taken_back, unknown
+from messaging import outbox, receipts, taken_back, told, unknown
 from messaging.channels.base import Envelope
 from messaging.claims import Claim
 from messaging.context import contexts
 from messaging.dispatch import DispatchReport, EnvelopeOf, Plan, dispatch
 from messaging.journal.reconciling import pay
 from messaging.links import unsubscribe_headers
+from messaging.pace import Rate, Rates
 from messaging.rendering import RenderingError, Templates
+from messaging.sweeper import sweep
 from messaging.switches import is_held
 from messaging.webhooks import WebhookReport, call_due
 from models.database import reading, writing
@@ -61,11 +64,28 @@ def dispatch_due(
         send_timeout=settings.send_timeout_seconds,
         limit=most,
         stops=stops_of(app),
+        rates=rates_of(settings),
+        jitter=random.random,
         stopping=stopping,
         journal=app.journal,
     )
     clock = app.clock if now is None else lambda: now
-    return dispatch(app.engine, clock, app.channels, envelope_of(app), plan)
+    report = dispatch(app.engine, clock, app.channels, envelope_of(app), plan)
+    if report.sent:
+        told.match_if_any(app.engine, clock())
+    return report
+
+
+def rates_of(settings: Settings) -> Rates:
+    """How fast each sender may go; the post room takes everything at once."""
+    if settings.delivery != "live":
+        return {}
+    said = {
+        Channel.SMS: settings.sms_per_second,
+        Channel.VOICE: settings.calls_per_second,
+        Channel.EMAIL: settings.emails_per_second,
+    }
+    return {channel: Rate(rate) for channel, rate in said.items() if rate is not None}
 
 
 def call_webhooks(
@@ -80,7 +100,7 @@ def call_webhooks(
 
 
 def reap(app: App, now: datetime) -> ReapReport:
-    """Put right what dead processes left, and settle older unknown outcomes by the providers' own listings.
+    """Put right what dead processes left, settle older unknown outcomes, and end what waited until it was too late.
 
     While everything is held after a restore nothing is settled.
     """
@@ -89,6 +109,7 @@ def reap(app: App, now: datetime) -> ReapReport:
     with reading(app.engine) as connection:
         if is_held(connection):  # what is unknown may be in the journal: nothing is resent or given up before
             return ReapReport(reaped.returned, reaped.unknown, 0, 0, 0)
+    told.match_if_any(app.engine, now)
     settled = unknown.settle(
         app.engine,
         app.channels,
@@ -96,6 +117,7 @@ def reap(app: App, now: datetime) -> ReapReport:
         send_timeout=app.settings.send_timeout_seconds,
         settle_after=timedelta(minutes=app.settings.unknown_settle_minutes),
     )
+    sweep(app.engine, now)
     with writing(app.engine) as connection:
         taken_back.confirm(connection, now)
     return ReapReport(reaped.returned, reaped.unknown, settled.found, settled.resent, settled.given_up)

@@ -100,10 +100,10 @@ class Settings(BaseSettings):
     twilio_base_url: str | None = Field(
         None, description="Another base URL for Twilio's API; empty: the post room's, or Twilio's when live"
     )
-    status_callbacks: bool = Field(
-        False,
-        description="Have the provider tell each message's status at PUBLIC_URL (https, or the post room); "
-        "without it the provider is asked",
+    status_callbacks: bool | None = Field(
+        None,
+        description="Have the provider tell each message's status, and fetch the words of calls, at PUBLIC_URL (https); "
+        "without it the provider is asked. Empty: on in a running house that keeps everything here, off when live",
     )
     smtp_host: str = Field("127.0.0.1", description="Mail server")
     smtp_port: int = Field(2525, description="Mail server's port")
@@ -118,6 +118,14 @@ class Settings(BaseSettings):
     )
     desks: dict[str, str] = Field(
         default_factory=dict, description='Phone numbers behind connect_to, as JSON: {"voice-desk": "+44..."}'
+    )
+    calls_to: str = Field(
+        "voice-desk", description="The desk, by its name in DESKS, that customers who ring us are connected to"
+    )
+    twilio_answers_stop: bool = Field(
+        True,
+        description="Twilio itself answers STOP, START and HELP (its default opt-out handling), so we say nothing to "
+        "those; false: we answer, once",
     )
 
     live_from: datetime | None = Field(
@@ -166,7 +174,27 @@ class Settings(BaseSettings):
     batch: int = Field(100, ge=1, le=1000, description="Messages claimed at once")
     lease_seconds: int = Field(60, ge=5, description="How long a claim holds before it returns to the queue")
     send_timeout_seconds: float = Field(10, gt=0, description="How long we wait for a provider's answer")
-    unknown_settle_minutes: int = Field(15, ge=1, description="How long an unknown outcome waits for evidence")
+    unknown_settle_minutes: int = Field(
+        15, ge=15, description="How long an unknown outcome waits for evidence; a provider's listing may lag"
+    )
+    sms_per_second: float | None = Field(
+        1,
+        gt=0,
+        description="With live delivery: SMS segments a second from our number, all processes together; 1 is what "
+        "Twilio gives a long code; empty: no limit",
+    )
+    calls_per_second: float | None = Field(
+        1,
+        gt=0,
+        description="With live delivery: calls a second, all processes together; 1 is what Twilio gives an account; "
+        "empty: no limit",
+    )
+    emails_per_second: float | None = Field(
+        None,
+        gt=0,
+        description="With live delivery: e-mails a second, all processes together; ask your mail provider; "
+        "empty: no limit",
+    )
 
     host: str = Field("127.0.0.1", description="The address our own pages listen on")
     web_port: int = Field(8000, description="The port of our own pages: callbacks of providers, pages of customers")
@@ -192,9 +220,22 @@ class Settings(BaseSettings):
     def _in_utc(cls, value: datetime | None) -> datetime | None:
         return value if value is None else (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC)
 
-    @field_validator("sms_price", "call_price", "email_price", mode="before")
+    @field_validator(
+        "sms_price",
+        "call_price",
+        "email_price",
+        "sms_per_second",
+        "calls_per_second",
+        "emails_per_second",
+        mode="before",
+    )
     @classmethod
     def _empty_is_unknown(cls, value: object) -> object:
+        return None if isinstance(value, str) and not value.strip() else value
+
+    @field_validator("status_callbacks", mode="before")
+    @classmethod
+    def _empty_is_by_delivery(cls, value: object) -> object:
         return None if isinstance(value, str) and not value.strip() else value
 
     @field_validator("sms_prices")
@@ -298,6 +339,14 @@ class Settings(BaseSettings):
         """The brand's address, empty where none is set; when live, the sample's counts as none."""
         sample = type(self).model_fields["brand_address"].default
         return "" if self.delivery == "live" and self.brand_address == sample else self.brand_address.strip()
+
+    @property
+    def callback_url(self) -> str:
+        """Where providers reach our pages: the public address when live, else this machine, as nothing may leave it."""
+        if self.delivery == "live":
+            return self.public_url
+        name = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host  # noqa: S104
+        return f"http://{f'[{name}]' if ':' in name else name}:{self.web_port}"
 
     @property
     def zone(self) -> ZoneInfo:

@@ -121,7 +121,7 @@ def decide(unknown: Unknown, seen: Sequence[Sighting] | None, now: datetime) -> 
 
 def _waiting(engine: Engine, name: Channel, now: datetime, window: timedelta, most: int) -> list[Unknown]:
     a, m, rule = attempt.c, message.c, SETTLING[name]
-    over = now - (window if rule.lists else max(rule.waits, window))
+    over = now - max(rule.waits, window)
     of_message = (a.message_id == m.id) & (a.state == AttemptState.UNKNOWN)
     newest = select(func.max(a.id)).where(of_message).correlate(message).scalar_subquery()
     many = select(func.count()).where(of_message).correlate(message).scalar_subquery()
