@@ -54,8 +54,8 @@ def held(house: House, people: int, may_go: int) -> None:
     assert len(passes) == PLANNERS // 2, "two planners under one slot are one pass"
 
 
-def test_eight_planners_at_once_plan_each_message_once(engine: Engine, tmp_path: Path) -> None:
-    house, _seconds = planned_at_once(engine, tmp_path, 60, budget=200)
+def test_eight_planners_at_once_plan_each_message_once(postgres_engine: Engine, tmp_path: Path) -> None:
+    house, _seconds = planned_at_once(postgres_engine, tmp_path, 60, budget=200)
     held(house, 60, may_go=40)
 
 
