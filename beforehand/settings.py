@@ -127,6 +127,14 @@ class Settings(BaseSettings):
         description="Twilio itself answers STOP, START and HELP (its default opt-out handling), so we say nothing to "
         "those; false: we answer, once",
     )
+    calls_to: str = Field(
+        "voice-desk", description="The desk, by its name in DESKS, that customers who ring us are connected to"
+    )
+    twilio_answers_stop: bool = Field(
+        True,
+        description="Twilio itself answers STOP, START and HELP (its default opt-out handling), so we say nothing to "
+        "those; false: we answer, once",
+    )
 
     live_from: datetime | None = Field(
         None,
