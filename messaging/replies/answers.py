@@ -1,6 +1,7 @@
 """What we say to a STOP, a START, a HELP or a pressed key, once and by language (``answers.csv``)."""
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -34,19 +35,23 @@ class Answer:
 
 
 def answer(said: Said, heard: str, ours: Ours | None, languages: tuple[str, ...]) -> str | None:
-    """What is said back, in the first of ``languages`` that there is a text in; None where nothing is to be said.
+    """What is said back to a reply, None where nothing is to be said; ``heard`` is the reply's text.
 
-    ``heard`` is the reply's text. Without ``ours`` nobody is there to answer.
+    Without ``ours`` nobody is there to answer.
     """
-    if ours is None or not any(key == said for key, _ in _texts()):
+    if ours is None or (ours.twilio_answers and is_twilios(heard)):
         return None
-    if ours.twilio_answers and is_twilios(heard):
-        return None
+    text, _ = words_for(said.value, ours, languages)
+    return text or None
+
+
+def words_for(name: str, ours: Ours, languages: Sequence[str]) -> tuple[str, str]:
+    """The text ``name`` in the first of ``languages`` that it is written in, and that language; empty: none is."""
     for language in (*languages, ours.language, "en"):
-        text = _texts().get((said.value, language.split("-")[0].lower()))
-        if text:
-            return _filled(text, ours, language)
-    return None
+        base = language.split("-")[0].lower()
+        if text := _texts().get((name, base)):
+            return _filled(text, ours, base), base
+    return "", ""
 
 
 def _filled(text: str, ours: Ours, language: str) -> str:

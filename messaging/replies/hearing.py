@@ -38,6 +38,9 @@ LIFTED = (STOP_CAUSE, "provider_21610")
 NEEDS_A_YES = (Purpose.MARKETING, Purpose.SURVEY)
 """Purposes that a STOP ends in the consent ledger, too: START alone does not bring them back."""
 
+PROVIDERS = {"STOP": Said.STOP, "START": Said.START, "HELP": Said.HELP}
+"""Twilio's OptOutType, of a Messaging Service with Advanced Opt-Out."""
+
 LONGEST_TEXT = 5000
 
 
@@ -47,6 +50,7 @@ class Heard:
 
     ``provider_id`` tells it from every other (a MessageSid; for keys the CallSid); ``address`` is the customer's,
     ``to`` ours. ``attempt_id`` or ``message_id`` say what it answers, where that is known.
+    ``providers`` is the provider's own reading, where it has acted and answered already (Twilio's ``OptOutType``).
     """
 
     channel: Channel
@@ -58,6 +62,7 @@ class Heard:
     key: str = ""
     attempt_id: int | None = None
     message_id: int | None = None
+    providers: str = ""
 
     @property
     def name(self) -> str:
@@ -90,11 +95,13 @@ def hear(connection: Connection, heard: Heard, now: datetime, policy: Policy, ou
     if not _keep(connection, heard, said, sender):
         return Answer(said, known=True)
     news = act(connection, said, heard, sender, now)
-    text = answer(said, heard.text, ours, (*sender.languages, found.language)) if news else None
-    return Answer(said, text)
+    speaks = news and not heard.providers
+    return Answer(said, answer(said, heard.text, ours, (*sender.languages, found.language)) if speaks else None)
 
 
 def _understand(heard: Heard) -> Understood:
+    if heard.providers in PROVIDERS:
+        return Understood(PROVIDERS[heard.providers])
     return Understood(KEYS.get(heard.key, Said.OTHER)) if heard.key else understand(heard.text)
 
 
