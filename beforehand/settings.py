@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from beforehand import ROOT
 from models.terms import THE_BEGINNING
-from models.vocabulary import Purpose
+from models.vocabulary import Channel, Purpose
 
 PLACEHOLDER = "change-me"
 
@@ -102,7 +102,7 @@ class Settings(BaseSettings):
     )
     status_callbacks: bool | None = Field(
         None,
-        description="Have the provider tell each message's status, and fetch the words of calls, at PUBLIC_URL (https); "
+        description="Have the provider tell statuses and fetch the words of calls at PUBLIC_URL (https); "
         "without it the provider is asked. Empty: on in a running house that keeps everything here, off when live",
     )
     smtp_host: str = Field("127.0.0.1", description="Mail server")
@@ -118,14 +118,6 @@ class Settings(BaseSettings):
     )
     desks: dict[str, str] = Field(
         default_factory=dict, description='Phone numbers behind connect_to, as JSON: {"voice-desk": "+44..."}'
-    )
-    calls_to: str = Field(
-        "voice-desk", description="The desk, by its name in DESKS, that customers who ring us are connected to"
-    )
-    twilio_answers_stop: bool = Field(
-        True,
-        description="Twilio itself answers STOP, START and HELP (its default opt-out handling), so we say nothing to "
-        "those; false: we answer, once",
     )
     calls_to: str = Field(
         "voice-desk", description="The desk, by its name in DESKS, that customers who ring us are connected to"
@@ -170,13 +162,24 @@ class Settings(BaseSettings):
         default=[Purpose.MARKETING, Purpose.SURVEY],
         description="Purposes that need a recorded yes; the others need only no recorded no. As JSON",
     )
-    caps: dict[Purpose, str] = Field(
-        default={Purpose.MARKETING: "2 per 7 days", Purpose.SURVEY: "1 per 30 days", Purpose.SERVICE: "4 per 1 day"},
-        description="Most messages a person gets, by purpose and across rules, as JSON",
+    caps: dict[str, str] = Field(
+        default={"marketing": "2 per 7 days", "survey": "1 per 30 days", "service": "4 per 1 day"},
+        description="Most messages a person gets, by purpose and across rules, as JSON; for one channel alone: "
+        '{"marketing sms": "1 per 7 days"}',
+    )
+    holdout: float = Field(
+        0,
+        ge=0,
+        le=100,
+        description="Percentage of customers kept out of all marketing and all surveys, to measure them",
     )
     quiet_hours: dict[Purpose, str] = Field(
         default={Purpose.SERVICE: "22:00-07:00", Purpose.SURVEY: "20:00-09:00", Purpose.MARKETING: "20:00-09:00"},
-        description="When a customer is left alone, in their own zone, by purpose, as JSON",
+        description="When a customer is left alone, in their own zone, by purpose, as JSON; the law's hours hold as well",
+    )
+    quiet_laws: Path | None = Field(
+        Path("messaging/quiet_hours.csv"),
+        description="The hours that countries allow, by purpose and channel, with their sources; empty: none",
     )
 
     batch: int = Field(100, ge=1, le=1000, description="Messages claimed at once")
@@ -210,9 +213,25 @@ class Settings(BaseSettings):
     post_room_smtp_port: int = Field(2525, description="The post room's mail server")
     prefect_port: int = Field(4200, description="Prefect's server and UI, when we start it")
 
-    @field_validator("rules", "templates", "issues")
+    @field_validator("caps")
     @classmethod
-    def _where_it_is(cls, value: Path) -> Path:
+    def _caps_of_purposes(cls, value: dict[str, str]) -> dict[str, str]:
+        for words in value:
+            purpose, _, channel = words.partition(" ")
+            if purpose not in tuple(Purpose) or (channel and channel not in tuple(Channel)):
+                raise ValueError(f"{words!r} has no cap; expected for example marketing, or marketing sms")
+        return value
+
+    @field_validator("quiet_laws", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return None if isinstance(value, str) and not value.strip() else value
+
+    @field_validator("rules", "templates", "issues", "quiet_laws")
+    @classmethod
+    def _where_it_is(cls, value: Path | None) -> Path | None:
+        if value is None:
+            return None
         # Whoever calls us from another folder means the folders that came with us.
         ours = ROOT / value
         return ours if not value.is_absolute() and not value.exists() and ours.exists() else value

@@ -96,8 +96,8 @@ def providers(settings: Settings, clock: Clock) -> "Providers":
         sender=settings.twilio_from,
         base_url=base_url,
         timeout=settings.send_timeout_seconds,
-        callback=(lambda key: status_url(settings.public_url, secret, key)) if settings.status_callbacks else None,
-        voice=(lambda key: voice_url(settings.public_url, secret, key)) if settings.status_callbacks else None,
+        callback=(lambda key: status_url(settings.callback_url, secret, key)) if settings.status_callbacks else None,
+        voice=(lambda key: voice_url(settings.callback_url, secret, key)) if settings.status_callbacks else None,
     )
     mail = MailServer(
         host=settings.smtp_host if live else local,

@@ -12,8 +12,9 @@ from beforehand.settings import Settings
 from beforehand.wiring import App
 from messaging.context import Brand
 from messaging.links import LinkKey, Links
-from messaging.policy import Policy, read_cap
+from messaging.policy import Policy, read_caps
 from messaging.quiet import read_quiet_hours
+from messaging.quiet_laws import NO_LAWS, laws_in
 from messaging.rendering import Templates
 from models.delivery import RuleVersion
 from models.places import closest
@@ -172,8 +173,8 @@ def _templates(said: _Said) -> Templates:
 def templates_of(app: App) -> Templates:
     """The message templates, compiled once in this process."""
     settings = app.settings
-    # No page answers a pressed key yet, and a live call must not offer what nobody does.
-    keys = settings.delivery != "live"
+    # a live call must not offer keys that nobody answers
+    keys = settings.delivery != "live" or bool(settings.status_callbacks)
     return _templates(_Said(settings.templates, settings.language, settings.time_zone, keys))
 
 
@@ -199,12 +200,17 @@ def policy_of(app: App) -> Policy:
     """The house's rules of decency, from the settings. Raises ValueError for a cap or quiet hours nobody can read."""
     settings = app.settings
     trial = settings.delivery == "live" and settings.trial
+    caps, channel_caps = read_caps(settings.caps)
+    laws = settings.quiet_laws
     return Policy(
         secret=secret_of(settings),
         zone=settings.time_zone,
         consent_needed=frozenset(settings.consent_needed),
-        caps={purpose: read_cap(said) for purpose, said in settings.caps.items()},
+        caps=caps,
+        channel_caps=channel_caps,
         quiet={purpose: read_quiet_hours(said) for purpose, said in settings.quiet_hours.items()},
         guests=frozenset(settings.guest_list) if trial else None,
         channels_of=templates_of(app).channels,
+        laws=NO_LAWS if laws is None else laws_in(laws),
+        holdout=settings.holdout,
     )

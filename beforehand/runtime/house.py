@@ -23,12 +23,16 @@ from models.terms import Terms
 
 if TYPE_CHECKING:
     from beforehand.web.postroom.server import PostRoom
+    from beforehand.web.serving import Pages
     from flows.worker import InProcess
 
 log = logging.getLogger("beforehand.house")
 
 SERVER_PATIENCE = 120.0
 WORKER_PAUSE = 2.0
+
+INBOUND = "/hooks/twilio/sms"
+"""Where a customer's SMS is posted (``beforehand.web.hooks.inbound``)."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Addresses:
     post_room: str | None
     prefect: str
     deployments: str
+    pages: str = ""
 
 
 class House:
@@ -50,10 +55,13 @@ class House:
     def __init__(self, app: App, child: PrefectChild, *, sources: str | None = None, pulse: bool = True) -> None:
         settings = app.settings
         self.book = RuleBook(settings.rules, settings.facts, vet=lambda loaded: passes.vet(settings, loaded))
-        self.app = replace(app, rules_in_force=lambda: self.book.rules)
+        told = settings.status_callbacks if settings.status_callbacks is not None else settings.delivery == "post_room"
+        settings = settings.model_copy(update={"status_callbacks": told})
+        self.app = replace(app, settings=settings, rules_in_force=lambda: self.book.rules)
         self.boot = new_boot()
         self._child, self._sources, self._pulse = child, sources, pulse
         self._room: PostRoom | None = None
+        self._pages: Pages | None = None
         self._keeping: asyncio.Task[None] | None = None
         self._working: asyncio.Task[None] | None = None
         self._worker: InProcess | None = None
@@ -70,14 +78,14 @@ class House:
         settings = self.app.settings
         room = f"http://{settings.host}:{settings.post_room_port}" if settings.delivery == "post_room" else None
         port = settings.prefect_port
-        return Addresses(room, ui_url(port, "dashboard"), ui_url(port, "deployments"))
+        return Addresses(room, ui_url(port, "dashboard"), ui_url(port, "deployments"), settings.public_url)
 
     async def __aenter__(self) -> Self:
         hold(self.hands)
         try:
             if self._child.pid is None:
                 await self._child.start()
-            self._open_post_room()
+            self._open_doors()
             await asyncio.to_thread(write_down, self.app, self.book.rules, "", self.app.clock())
             self._keeping = asyncio.create_task(self._child.keep(), name="prefect server")
             self._working = asyncio.create_task(self._keep_working(), name="worker")
@@ -124,12 +132,16 @@ class House:
         self._heartbeat = Heartbeat(app.engine, app.clock, self.boot, beats)
         await self._heartbeat.start()
 
-    def _open_post_room(self) -> None:
-        if self.app.settings.delivery == "post_room":
+    def _open_doors(self) -> None:
+        """Our pages, then the post room, which may have things to tell them."""
+        from beforehand.web.serving import Pages
+
+        settings = self.app.settings
+        self._pages = Pages(self.app, settings.web_port).__enter__()
+        if settings.delivery == "post_room":
             from beforehand.web.postroom.server import from_settings
 
-            self._room = from_settings(self.app.settings)
-            self._room.__enter__()
+            self._room = from_settings(settings, inbound_url=f"{settings.callback_url}{INBOUND}").__enter__()
 
     async def _keep_working(self) -> None:
         """Run the worker, and another one when it falls; each begins once the server is well."""
@@ -173,7 +185,7 @@ class House:
         return await crash_dead_runs(self.boot, now)
 
     async def _close(self) -> None:
-        """Worker first, then the heartbeat, the post room, and the server last: each may still need the next."""
+        """Worker first, then the heartbeat, the post room, our pages, and the server last: each may need the next."""
         self._closing = True
         if self._worker is not None:
             await self._worker.drain(10)
@@ -182,6 +194,8 @@ class House:
             await self._heartbeat.stop()
         if self._room is not None:
             await asyncio.to_thread(self._room.__exit__, None, None, None)
+        if self._pages is not None:
+            await asyncio.to_thread(self._pages.__exit__, None, None, None)
         if self._worker is not None:
             from flows.ending import flush
 

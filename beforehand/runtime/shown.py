@@ -111,5 +111,7 @@ def show_addresses(console: Console, addresses: Addresses) -> None:
     """Where to look."""
     if addresses.post_room:
         console.print(f"  What customers see   {addresses.post_room}", highlight=False)
+    if addresses.pages:
+        console.print(f"  Our own pages        {addresses.pages}", highlight=False)
     console.print(f"  What ran             {addresses.prefect}", highlight=False)
     console.print(f"  What runs next       {addresses.deployments}", highlight=False)

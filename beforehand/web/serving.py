@@ -27,7 +27,8 @@ class Pages(InThread):
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://{reachable(host)}:{self.port}"
         if not port:
-            app = replace(app, settings=app.settings.model_copy(update={"public_url": self.url}))
+            here = {"public_url": self.url, "web_port": self.port}
+            app = replace(app, settings=app.settings.model_copy(update=here))
         self.app = app
 
     async def serve(self, stop: asyncio.Event, started: Callable[[], None] | None = None) -> None:

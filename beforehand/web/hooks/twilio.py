@@ -171,7 +171,7 @@ def refusals(letter: Letter, account: Account) -> list[Refusal]:
 
 async def validated(request: Request, app: App) -> Form:
     """The form of a request that is Twilio's. Raises HTTPException 403, which names no reason."""
-    letter = await letter_of(request, app.settings.public_url)
+    letter = await letter_of(request, app.settings.callback_url)
     if reasons := refusals(letter, account_of(app.settings)):
         raise await refuse(request, app, reasons)
     fields = dict((*(letter.asked or ()), *(letter.written or ())))
