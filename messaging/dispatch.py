@@ -128,7 +128,7 @@ class _Drain:
 
     def _claim(self, most: int) -> Claimed:
         if self.plan.journal:
-            self.plan.journal.check_room()
+            self.plan.journal.check()
         with writing(self.engine) as connection:
             claimed = claim(
                 connection,

@@ -129,9 +129,33 @@ class Journal:
         ]
         return keys_of(connection, rows, self.secret)
 
-    def check_room(self) -> None:
-        """Raise JournalError where a journal could not be written; asked before anything is claimed and armed."""
+    def check(self) -> None:
+        """Raise JournalError where nothing may be sent; asked before anything is claimed.
+
+        That is where a journal could not be written, and where some process found the database damaged.
+        """
         check_room(self.folder)
+        if said := self.damage():
+            raise JournalError(said)
+
+    def damage(self) -> str:
+        """What is said of the database since some process found it damaged; empty: nothing."""
+        try:
+            return self._damage_file.read_text()
+        except FileNotFoundError:
+            return ""
+
+    def note_damage(self, said: str) -> None:
+        """Stop every process of this machine that sends from this database; empty: it is whole again."""
+        if said:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._damage_file.write_text(said)
+        else:
+            self._damage_file.unlink(missing_ok=True)
+
+    @property
+    def _damage_file(self) -> Path:
+        return self.folder / f"{self.place or 'database'}.damaged"
 
     def step(self, connection: Connection, now: datetime, *, arming: bool = True) -> Number | None:
         """Count a line in the database, as the last thing in its transaction.

@@ -26,7 +26,7 @@ OWED = ".owed"
 
 
 class JournalError(Exception):
-    """The journal cannot be written, so nothing may be sent; the text says what to do."""
+    """Nothing may be sent: the journal cannot be written, or the database is damaged. The text says what to do."""
 
 
 @dataclass
