@@ -1,7 +1,7 @@
 """Candidates: the subjects a pass is about to decide on, in a temporary table that every gate works on.
 
 ``candidate`` holds one row a subject; ``choice`` one row for each way to say it (channel and template); the small
-tables hold what only Python can work out: zones of phone prefixes, local time by zone, suppressed addresses.
+tables hold what only Python can work out: zones of phone prefixes, local time by zone, quiet hours, suppressed addresses.
 All of them live in the running transaction: a preview rolls them back, a pass leaves nothing of them behind.
 """
 
@@ -22,19 +22,21 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    and_,
     func,
     insert,
     literal,
+    not_,
     select,
     text,
     update,
 )
 
-from messaging.quiet import LONGEST_PREFIX, zones_of_phone
+from messaging.whereabouts import LONGEST_PREFIX, is_zone, zones_of
 from models import Base, Customer, Match, Message, Preference
 from models.temporary import temporary, temporary_schema
 from models.types import BigKey, Json, UTCDateTime
-from models.vocabulary import MessageState
+from models.vocabulary import MessageState, Reason
 
 TEMP = MetaData()
 
@@ -58,6 +60,12 @@ UNTOLD = (MessageState.SUPPRESSED, MessageState.EXPIRED, MessageState.CANCELLED,
 
 NOT_TOLD = (*UNTOLD, MessageState.UNDELIVERED)
 """States of a message that never reached the customer."""
+
+
+def counts() -> ColumnElement[bool]:
+    """Messages that count for caps and limits: what is planned or went, and did not come back from a bad address."""
+    came_back = func.coalesce(message.c.reason, "") == Reason.BAD_ADDRESS.value
+    return and_(message.c.state.not_in(UNTOLD), not_(came_back))
 
 
 def table_of(subject: str) -> Table:
@@ -87,6 +95,9 @@ candidate = temporary(
     Column("zone", Text),
     Column("phone", String(20)),
     Column("email", String(320)),
+    Column("country", String(2)),
+    Column("person", BigKey),
+    Column("own", String(11)),
     Column("channel", String(10)),
     Column("address", String(320)),
     Column("consent_id", BigKey),
@@ -95,6 +106,7 @@ candidate = temporary(
     Column("due_at", UTCDateTime),
     Column("expires_at", UTCDateTime),
     Index("ix_temp_candidate_customer", "customer_id"),
+    Index("ix_temp_candidate_person", "person"),
     Index("ix_temp_candidate_occasion", "occasion"),
 )
 
@@ -113,9 +125,24 @@ choice = temporary(
     Index("ix_temp_choice_candidate", "candidate_id", "place"),
 )
 
-prefix_zone = temporary("prefix_zone", TEMP, Column("prefix", String(20), primary_key=True), Column("zone", Text))
-local_time = temporary(
-    "local_time", TEMP, Column("zone", Text, primary_key=True), Column("today", Date), Column("free_at", UTCDateTime)
+prefix_zone = temporary(
+    "prefix_zone",
+    TEMP,
+    Column("prefix", String(20), primary_key=True),
+    Column("country", String(2), primary_key=True),
+    Column("zone", Text),
+)
+local_time = temporary("local_time", TEMP, Column("zone", Text, primary_key=True), Column("today", Date))
+quiet_time = temporary(
+    "quiet_time",
+    TEMP,
+    Column("zone", Text, primary_key=True),
+    Column("area", String(5), primary_key=True),
+    Column("country", String(2), primary_key=True),
+    Column("own", String(11), primary_key=True),
+    Column("channel", String(10), primary_key=True),
+    Column("since", UTCDateTime, primary_key=True),
+    Column("free_at", UTCDateTime),
 )
 barred = temporary("barred", TEMP, Column("channel", String(10)), Column("address", String(320)))
 guest = temporary("guest", TEMP, Column("address", String(320), primary_key=True))
@@ -197,14 +224,16 @@ def fill_from_matches(connection: Connection, chosen: ColumnElement[bool], *, no
 
 
 def _customer_columns() -> list[str]:
-    return ["preferred", "language", "zone", "phone", "email"]
+    return ["preferred", "language", "zone", "phone", "email", "country", "person", "own"]
 
 
 def _of_customer() -> list[ColumnElement[Any]]:
     c = customer.c
     own = preference.c
     channel, language = func.coalesce(own.channel, c.preferred_channel), func.coalesce(own.language, c.language)
-    return [channel, language, func.nullif(c.time_zone, ""), c.phone, c.email]
+    person = func.coalesce(c.household_id, c.id)
+    own_hours = own.quiet_from + literal("-") + own.quiet_until
+    return [channel, language, func.nullif(c.time_zone, ""), c.phone, c.email, c.country, person, own_hours]
 
 
 def _with_preference(source: FromClause, customer_id: ColumnElement[int]) -> FromClause:
@@ -223,16 +252,23 @@ def _fill(connection: Connection, names: list[str], source: Select[Any], zone: s
 
 
 def _fill_zones(connection: Connection, default: str) -> None:
-    """The customer's own zone, else the zones their phone number may be in, else the default."""
-    prefix = func.substr(candidate.c.phone, 1, LONGEST_PREFIX + 1)
-    unknown = candidate.c.zone.is_(None)
-    found = connection.execute(select(prefix).where(unknown, candidate.c.phone.is_not(None)).distinct()).scalars()
-    rows = [{"prefix": p, "zone": z} for p in found if (z := zones_of_phone(p))]
-    if rows:
+    """The customer's own zone, else those where their phone number or they may be, else the default.
+
+    Where nobody knows, :data:`messaging.whereabouts.ANYWHERE`.
+    """
+    c = candidate.c
+    wrong = [name for name in connection.execute(select(c.zone).distinct()).scalars() if name and not is_zone(name)]
+    if wrong:
+        connection.execute(update(candidate).where(c.zone.in_(wrong)).values(zone=None))
+    unknown = c.zone.is_(None)
+    prefix, country = func.coalesce(func.substr(c.phone, 1, LONGEST_PREFIX + 1), ""), func.coalesce(c.country, "")
+    found = connection.execute(select(prefix, country).where(unknown).distinct()).all()
+    if found:
+        rows = [{"prefix": p, "country": where, "zone": zones_of(None, p, where, default)} for p, where in found]
         connection.execute(insert(prefix_zone), rows)
-        by_phone = select(prefix_zone.c.zone).where(prefix_zone.c.prefix == prefix).scalar_subquery()
+        mine = (prefix_zone.c.prefix == prefix, prefix_zone.c.country == country)
+        by_phone = select(prefix_zone.c.zone).where(*mine).scalar_subquery()
         connection.execute(update(candidate).where(unknown).values(zone=by_phone))
-    connection.execute(update(candidate).where(unknown).values(zone=default))
 
 
 def with_messages_in(states: tuple[MessageState, ...]) -> ColumnElement[bool]:
@@ -249,6 +285,7 @@ __all__ = [
     "barred",
     "candidate",
     "choice",
+    "counts",
     "customer",
     "fill_from_matches",
     "fill_from_subjects",
@@ -260,6 +297,7 @@ __all__ = [
     "open_for_decision",
     "outside_key",
     "prefix_zone",
+    "quiet_time",
     "settle_statistics",
     "table_of",
     "with_messages_in",

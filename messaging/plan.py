@@ -52,7 +52,7 @@ REFERENCE_FACTOR = 2_654_435
 
 ORDINALS = 1024
 TRIES = 16
-"""Messages of one step are told apart by 0 (the first try), 1 (its ``else``), 2 .. 15 (later tries)."""
+"""Messages of one step are told apart by their run's ordinal, 0 to 15."""
 DECIDING = 0x_BEF0
 """The key of the PostgreSQL lock under which decisions are taken one after the other (caps look across rules)."""
 
@@ -246,11 +246,20 @@ def reference(match_id: ColumnElement[Any], ordinal: ColumnElement[int]) -> Colu
     return word
 
 
-def _insert_messages(connection: Connection, case_: Case) -> int:
+def take_other(connection: Connection, case_: Case, secret: bytes, details: ColumnElement[Any]) -> int:
+    """Plan the run's message with the ``details`` of one that went before it; the matches stay where they are."""
+    displace(connection, case_)
+    count = _insert_messages(connection, case_, details=details)
+    _recall(connection, case_, secret)
+    return count
+
+
+def _insert_messages(connection: Connection, case_: Case, **instead: ColumnElement[Any]) -> int:
     send = case_.run.send
     if send is None:
         return 0
-    return insert_new(connection, message, _message(case_, send), select(candidate.c.id).where(open_for_decision()))
+    values = _message(case_, send) | instead
+    return insert_new(connection, message, values, select(candidate.c.id).where(open_for_decision()))
 
 
 def _recall(connection: Connection, case_: Case, secret: bytes) -> None:
@@ -262,7 +271,6 @@ def _recall(connection: Connection, case_: Case, secret: bytes) -> None:
 def _message(case_: Case, send: Send) -> dict[str, ColumnElement[Any]]:
     c, terms = candidate.c, case_.terms
     place = TRIES * (case_.run.send_at or 0)
-    attempt = case_.run.attempt if case_.run.attempt > 1 else 0
     is_else = c.step.like("%.else")
     details: ColumnElement[Any] = literal(_details(case_, send), Json)
     if send.otherwise:
@@ -287,7 +295,7 @@ def _message(case_: Case, send: Send) -> dict[str, ColumnElement[Any]]:
         "due_at": c.due_at,
         "expires_at": c.expires_at,
         "tries": literal(0),
-        "reference": reference(c.match_id, case((is_else, place + 1), else_=place + attempt)),
+        "reference": reference(c.match_id, case((is_else, place + 1), else_=place + case_.run.ordinal)),
     }
 
 

@@ -45,7 +45,7 @@ from messaging.plan import (
     reference,
     take_run,
 )
-from messaging.steps import else_of, retry_of
+from messaging.steps import LAST_TRY, else_of, retry_of
 from messaging.taken_back import take_back
 from messaging.vouchers import RandomBytes
 from models.terms import Send
@@ -139,7 +139,7 @@ def _rest_or_refuse(connection: Connection, case_: Case) -> tuple[int, int]:
     connection.execute(resting.values(reason=candidate.c.reason, seen_at=case_.now))
     refused = and_(candidate.c.reason.is_not(None), not_(rests))
     if case_.run.send is not None:
-        _note_refused(connection, case_, case_.run.send, refused)
+        note_refused(connection, case_, case_.run.send, refused)
     lost = select(candidate.c.match_id).where(candidate.c.reason == Reason.OWNER_CHANGED)
     stop_matches(connection, match.c.id.in_(lost), Reason.OWNER_CHANGED, case_.now)
     refused = and_(refused, candidate.c.reason != Reason.OWNER_CHANGED)
@@ -150,10 +150,10 @@ def _rest_or_refuse(connection: Connection, case_: Case) -> tuple[int, int]:
     return tasks, webhooks
 
 
-def _note_refused(connection: Connection, case_: Case, send: Send, refused: ColumnElement[bool]) -> None:
+def note_refused(connection: Connection, case_: Case, send: Send, refused: ColumnElement[bool]) -> None:
     """A message row that says why nothing was said: every not-sent keeps its reason in the outbox."""
     c, terms, run = candidate.c, case_.terms, case_.run
-    ordinal = TRIES * (run.send_at or 0) + (1 if run.is_else else run.attempt if run.attempt > 1 else 0)
+    ordinal = TRIES * (run.send_at or 0) + run.ordinal
     values: dict[str, ColumnElement[Any]] = {
         "match_id": c.match_id,
         "rule_id": literal(terms.rule_id),
@@ -252,8 +252,8 @@ def outcomes(send: Send, place: int, chosen: ColumnElement[bool], now: datetime)
     pending = or_(pending, and_(last.c.state == MessageState.UNKNOWN, last.c.ended_at.is_(None)))
     not_answered = or_(last.c.state == MessageState.UNDELIVERED, and_(last.c.nobody, last.c.state.not_in(NOT_TOLD)))
     refused = last.c.state.in_(UNTOLD)
-    again = and_(not_answered, last.c.tries < min(send.tries, TRIES - 1))
-    missed = or_(refused, and_(not_answered, last.c.tries >= min(send.tries, TRIES - 1)))
+    again = and_(not_answered, last.c.tries < min(send.tries, LAST_TRY))
+    missed = or_(refused, and_(not_answered, last.c.tries >= min(send.tries, LAST_TRY)))
 
     def having(condition: ColumnElement[bool]) -> ColumnElement[bool]:
         return and_(chosen, match.c.id.in_(select(last.c.match_id).where(condition)))
@@ -306,7 +306,7 @@ def _retry(
 ) -> list[Advanced]:
     """Each number of tries so far is a step of its own, so that each try is planned once."""
     done = []
-    for attempt in range(2, min(send.tries, TRIES - 1) + 1):
+    for attempt in range(2, min(send.tries, LAST_TRY) + 1):
         again = outcomes(send, place, chosen, case_.now).again
         last = _latest(place, chosen)
         so_many = match.c.id.in_(select(last.c.match_id).where(last.c.tries == attempt - 1))

@@ -8,6 +8,12 @@ from dataclasses import dataclass, replace
 
 from models.terms import Send, Step, TaskStep, Terms, VoucherStep, Wait, WebhookStep
 
+LAST_TRY = 11
+"""No call is tried more often."""
+
+CHANNELS = 3
+"""A message has at most so many channels: its own and two others."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -23,14 +29,27 @@ class Run:
     webhooks: tuple[tuple[int, WebhookStep], ...] = ()
     attempt: int = 1
     is_else: bool = False
+    other: int = 1
 
     @property
     def label(self) -> str:
-        """How the run's message is known within its match: ``1``, ``1.try2``, ``1.else``."""
+        """How the run's message is known within its match: ``1``, ``1.try2``, ``1.else``, ``1.other2``."""
+        if self.other > 1:
+            return f"{self.branch}.other{self.other}"
+        return self.branch if self.attempt == 1 else f"{self.branch}.try{self.attempt}"
+
+    @property
+    def branch(self) -> str:
+        """The place in ``then``, with ``.else`` for the other branch."""
         place = self.start if self.send_at is None else self.send_at
-        if self.is_else:
-            return f"{place}.else"
-        return str(place) if self.attempt == 1 else f"{place}.try{self.attempt}"
+        return f"{place}.else" if self.is_else else str(place)
+
+    @property
+    def ordinal(self) -> int:
+        """Tells the messages of one place apart: 0, its ``else`` 1, later tries 2 to 11, other channels 12 to 15."""
+        if self.other > 1:
+            return LAST_TRY - 1 + self.other + 2 * self.is_else
+        return 1 if self.is_else else self.attempt if self.attempt > 1 else 0
 
     @property
     def is_empty(self) -> bool:
@@ -93,6 +112,17 @@ def else_of(otherwise: Send, place: int) -> Run:
     return Run(place, place + 1, send=otherwise, send_at=place, is_else=True)
 
 
+def other_of(terms: Terms, step: str) -> Run | None:
+    """What follows a message at ``step`` whose address was bad: the same send by another channel; None: no more."""
+    send, (branch, _, before) = template_of(terms, step), step.partition(".other")
+    other = int(before or 1) + 1
+    if send is None or other > CHANNELS:
+        return None
+    place = step_index(step)
+    alone = replace(send, tries=1, otherwise=None)
+    return Run(place, place + 1, send=alone, send_at=place, is_else=branch.endswith(".else"), other=other)
+
+
 def first_speaking(steps: tuple[Step, ...]) -> Run:
     """The first run behind any leading waits: what a new match is decided on."""
     start = 0
@@ -117,7 +147,7 @@ def wait_before(steps: tuple[Step, ...], index: int) -> int | None:
 
 
 def step_index(step: str) -> int:
-    """The place in ``then`` that a message's step names: ``1``, ``1.else`` and ``1.try2`` are all 1."""
+    """The place in ``then`` that a message's step names: ``1``, ``1.else``, ``1.try2`` and ``1.other2`` are all 1."""
     return int(step.split(".", 1)[0])
 
 
@@ -127,4 +157,4 @@ def template_of(terms: Terms, step: str) -> Send | None:
     found = terms.steps[place] if place < len(terms.steps) else None
     if not isinstance(found, Send):
         return None
-    return found.otherwise if step.endswith(".else") else found
+    return found.otherwise if ".else" in step else found

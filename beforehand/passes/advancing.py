@@ -14,13 +14,13 @@ from beforehand.passes.reports import AdvanceReport
 from beforehand.passes.retiring import WAITING, retired_of
 from beforehand.passes.telling import tell_webhooks
 from beforehand.wiring import App
-from messaging import progress
+from messaging import elsewhere, progress
 from messaging.candidates import match, message
 from messaging.guards import Case
 from messaging.plan import one_decision_at_a_time
 from messaging.policy import Policy
 from messaging.progress import Advanced
-from messaging.steps import run_at, step_index, wait_before
+from messaging.steps import other_of, run_at, step_index, wait_before
 from messaging.taken_back import take_back
 from messaging.vouchers import RandomBytes
 from models.database import reading, writing
@@ -77,8 +77,9 @@ def advance(app: App, now: datetime, *, random: RandomBytes = secrets.token_byte
     they are, and the others go on.
     """
     with reading(app.engine) as connection:
-        anything = connection.execute(progress.due_groups(now).limit(1)).first()
-    if anything is None:
+        asked = (progress.due_groups(now), elsewhere.groups(now))
+        anything = any(connection.execute(one.limit(1)).first() for one in asked)
+    if not anything:
         return AdvanceReport(now)
     retired = retired_of(app)
     with writing(app.engine) as connection:
@@ -97,6 +98,10 @@ def advance_on(
 ) -> AdvanceReport:
     """Every due step, in an open transaction. Matches of ``retired`` rules end; ``versions`` finds a rule's text."""
     report, policy = AdvanceReport(now), policy_of(app)
+    for rule, step in _bad_addresses(app, connection, now, report, versions, retired):
+        _say_otherwise(
+            _Turn(connection, rule, step_index(step), now, policy, secret_of(app.settings), random), step, report
+        )
     for rule, place in _groups(app, connection, now, report, versions):
         turn = _Turn(connection, rule, place, now, policy, secret_of(app.settings), random)
         if rule.id in retired:
@@ -122,21 +127,59 @@ def _take_alone(turn: _Turn, report: AdvanceReport) -> None:
     _add(report, Advanced(done.planned, done.tasks, done.vouchers, done.webhooks, withheld=done.withheld))
 
 
+def _bad_addresses(
+    app: App,
+    connection: Connection,
+    now: datetime,
+    report: AdvanceReport,
+    versions: Versions,
+    retired: Collection[str],
+) -> list[tuple[Rule, str]]:
+    """The rules whose messages met a bad address, with the steps, the more urgent first."""
+    groups = [row for row in connection.execute(elsewhere.groups(now)).all() if row.rule_id not in retired]
+    found = [(_rule(app, connection, row.rule_id, row.version, report, versions), row.step) for row in groups]
+    rules = [(rule, step) for rule, step in found if rule is not None]
+    return sorted(rules, key=lambda pair: (-pair[0].terms.priority, pair[0].id, pair[1]))
+
+
+def _say_otherwise(turn: _Turn, step: str, report: AdvanceReport) -> None:
+    """Plan the other channel of one group in a savepoint, before its match goes on."""
+    run = other_of(turn.rule.terms, step)
+    if run is None:
+        return
+    case = Case(turn.rule.terms, run, turn.policy, turn.now, first=False)
+    try:
+        with turn.connection.begin_nested():
+            done = elsewhere.plan_elsewhere(turn.connection, case, step, turn.secret)
+    except Exception as wrong:  # its text may quote a row
+        report.problems.append(f"{turn.rule.id} {turn.rule.terms.version}, step {step}: {type(wrong).__name__}")
+        return
+    _add(report, done)
+
+
 def _groups(
     app: App, connection: Connection, now: datetime, report: AdvanceReport, versions: Versions
 ) -> list[tuple[Rule, int]]:
     found = []
     for rule_id, version, place in connection.execute(progress.due_groups(now)).all():
-        try:
-            rule = versions(app, connection, rule_id, version)
-        except RuleErrors as wrong:
-            report.problems.append(f"{rule_id} {version}: {wrong.problems[0]}")
-            continue
-        if rule is None:
-            report.problems.append(f"{rule_id} {version}: the text of this version is not kept")
-            continue
-        found.append((rule, place))
+        rule = _rule(app, connection, rule_id, version, report, versions)
+        if rule is not None:
+            found.append((rule, place))
     return sorted(found, key=lambda pair: (-pair[0].terms.priority, pair[0].id, pair[1]))
+
+
+def _rule(
+    app: App, connection: Connection, rule_id: str, version: str, report: AdvanceReport, versions: Versions
+) -> Rule | None:
+    """A rule's text; None, and a problem in the report, where it cannot be read any more."""
+    try:
+        rule = versions(app, connection, rule_id, version)
+    except RuleErrors as wrong:
+        report.problems.append(f"{rule_id} {version}: {wrong.problems[0]}")
+        return None
+    if rule is None:
+        report.problems.append(f"{rule_id} {version}: the text of this version is not kept")
+    return rule
 
 
 def _take(turn: _Turn, report: AdvanceReport) -> None:

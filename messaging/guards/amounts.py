@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, func, select
 
-from messaging.candidates import TABLES, UNTOLD, candidate, message, open_for_decision
+from messaging.candidates import TABLES, candidate, counts, message, open_for_decision
 from messaging.guards.case import Case, withhold
 from models.vocabulary import Reason
 
@@ -23,7 +23,7 @@ def at_most(connection: Connection, case_: Case) -> None:
         return
     most, window = limit
     mine = [message.c.rule_id == case_.terms.rule_id, message.c.created_at > case_.now - window]
-    counted = select(func.count()).select_from(message).where(*mine, message.c.state.not_in(UNTOLD))
+    counted = select(func.count()).select_from(message).where(*mine, counts())
     _let_in(connection, most - int(connection.execute(counted).scalar_one()), Reason.AT_MOST)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, Subquery, case, func, select, update
 
-from messaging.candidates import UNTOLD, candidate, message, open_for_decision
+from messaging.candidates import candidate, counts, message, open_for_decision
 from messaging.guards.case import Case, withhold
 from messaging.policy import Cap
 from messaging.taken_back import take_back
@@ -32,7 +32,7 @@ def _counted(case_: Case, cap: Cap) -> list[Any]:
     return [
         message.c.purpose == case_.terms.purpose.value,
         message.c.created_at > cap.since(case_.now),
-        message.c.state.not_in(UNTOLD),
+        counts(),
         message.c.customer_id.in_(select(candidate.c.customer_id).where(open_for_decision())),
     ]
 

@@ -14,14 +14,25 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    or_,
     select,
     tuple_,
     update,
 )
 
 from messaging.addresses import EMAIL, PHONE, address_hash, family, normal_address
-from messaging.candidates import TABLES, barred, candidate, choice, guest, open_for_decision, settle_statistics
+from messaging.candidates import (
+    TABLES,
+    barred,
+    candidate,
+    choice,
+    guest,
+    message,
+    open_for_decision,
+    settle_statistics,
+)
 from messaging.guards.case import Case, withhold
+from messaging.steps import Run
 from models.terms import Send
 from models.vocabulary import Channel, ConsentVerdict, Reason
 
@@ -159,7 +170,24 @@ def reachable(connection: Connection, case_: Case) -> None:
         .where(choice.c.reason.is_(None), choice.c.address.is_(None) | ~usable)
         .values(reason=Reason.UNREACHABLE)
     )
+    if case_.run.other > 1:
+        _strike_tried(connection, case_.run)
     _withhold_without_choice(connection, Reason.UNREACHABLE)
+
+
+def _strike_tried(connection: Connection, run: Run) -> None:
+    """Strike out the channels by which this very message was tried already: its address was bad there."""
+    same = or_(message.c.step == run.branch, message.c.step.like(f"{run.branch}.other%"))
+    mine = candidate.c.match_id == message.c.match_id
+    tried = (
+        select(candidate.c.id)
+        .join(message, mine & same & (message.c.channel == choice.c.channel))
+        .where(candidate.c.id == choice.c.candidate_id)
+        .correlate(choice)
+        .exists()
+    )
+    struck = update(choice).where(choice.c.reason.is_(None), tried)
+    connection.execute(struck.values(reason=Reason.UNREACHABLE))
 
 
 def on_guest_list(connection: Connection, case_: Case) -> None:
