@@ -2,12 +2,13 @@
 
 from datetime import datetime
 
-from sqlalchemy import Connection, func, or_, update
+from sqlalchemy import Connection, func, literal, or_, update
 
 from messaging.candidates import TABLES
 from messaging.replies.hearing import Heard
 from models.changes import touch
 from models.database import dialect_insert
+from models.types import UTCDateTime
 from models.vocabulary import CallDirection, CallOutcome
 
 call = TABLES["call"]
@@ -38,7 +39,7 @@ def ring_ended(connection: Connection, provider_id: str, outcome: CallOutcome | 
         update(call)
         .where(call.c.external_id == _key(provider_id), news)
         .values(
-            ended_at=func.coalesce(call.c.ended_at, now),
+            ended_at=func.coalesce(call.c.ended_at, literal(now, UTCDateTime()), type_=UTCDateTime()),
             outcome=func.coalesce(call.c.outcome, outcome.value if outcome else None),
             changed_at=now,
         )

@@ -5,8 +5,8 @@ must not speak for a person, and a person who asked for silence must not wait fo
 
 Sources: Twilio's default keywords (https://help.twilio.com/articles/223134027), which it answers itself; the words of
 47 CFR 64.1200(a)(10), for which a reply is definite; ``carriers``: words that networks know (TD in China, ARRET in
-Canada); ``ours``. A phrase's words are separated by spaces, ``a|b`` is either, an empty side makes it optional, ``^``
-and ``$`` are the message's beginning and end.
+Canada); ``ours``. A phrase's words are separated by spaces (what belongs together is joined by ``_``), ``a|b`` is
+either, an empty side makes it optional, ``^`` and ``$`` are the message's beginning and end.
 """
 
 import csv
