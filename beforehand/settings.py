@@ -20,6 +20,8 @@ from models.vocabulary import Channel, Purpose
 
 PLACEHOLDER = "change-me"
 
+MailProvider = Literal["", "sendgrid", "postmark", "sparkpost", "mandrill", "mailtrap", "postal", "generic"]
+
 
 class Settings(BaseSettings):
     """Everything an operator may set. Each field's description is the line that ``.env.example`` shows."""
@@ -116,6 +118,17 @@ class Settings(BaseSettings):
         description="The mailbox that bounced e-mails go to, such as bounces@shop.example; each comes back to "
         "bounces+TOKEN@ and so names its message. Empty: they go to MAIL_FROM, for people to read",
     )
+    mail_provider: MailProvider = Field(
+        "", description="The provider behind the mail server, where it posts its events to PUBLIC_URL/hooks/mail/NAME"
+    )
+    mail_provider_key: SecretStr = Field(
+        SecretStr(""),
+        description="What its events are known by: the public key (sendgrid, postal), the signing key (mandrill, "
+        "mailtrap), whsec_... (generic), or user:password (postmark, sparkpost)",
+    )
+    maildir: Path | None = Field(
+        None, description="A Maildir into which bounces and replies to e-mails are delivered; read every few seconds"
+    )
     desks: dict[str, str] = Field(
         default_factory=dict, description='Phone numbers behind connect_to, as JSON: {"voice-desk": "+44..."}'
     )
@@ -171,11 +184,11 @@ class Settings(BaseSettings):
         0,
         ge=0,
         le=100,
-        description="Percentage of customers kept out of all marketing and all surveys, to measure them",
+        description="Percentage of customers kept out of all marketing and surveys, to measure them",
     )
     quiet_hours: dict[Purpose, str] = Field(
         default={Purpose.SERVICE: "22:00-07:00", Purpose.SURVEY: "20:00-09:00", Purpose.MARKETING: "20:00-09:00"},
-        description="When a customer is left alone, in their own zone, by purpose, as JSON; the law's hours hold as well",
+        description="When a customer is left alone, in their own zone, by purpose, as JSON; the laws hold as well",
     )
     quiet_laws: Path | None = Field(
         Path("messaging/quiet_hours.csv"),
@@ -345,6 +358,11 @@ class Settings(BaseSettings):
         if len({key.get_secret_value() for key in value.values()}) < len(value):
             raise ValueError("two names have the same key")
         return value
+
+    @field_validator("maildir", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return None if value == "" else value
 
     @model_validator(mode="after")
     def _webhooks_in_order(self) -> Self:

@@ -1,7 +1,7 @@
 """Candidates: the subjects a pass is about to decide on, in a temporary table that every gate works on.
 
 ``candidate`` holds one row a subject; ``choice`` one row for each way to say it (channel and template); the small
-tables hold what only Python can work out: zones of phone prefixes, local time by zone, quiet hours, suppressed addresses.
+tables hold what only Python can work out: zones of phone prefixes, local time, quiet hours, suppressed addresses.
 All of them live in the running transaction: a preview rolls them back, a pass leaves nothing of them behind.
 """
 

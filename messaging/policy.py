@@ -7,9 +7,12 @@ from datetime import datetime
 
 from dateutil.relativedelta import relativedelta
 
-from messaging.quiet import NEVER_QUIET, QuietHours
+from messaging.quiet import NEVER_QUIET, Hours, QuietHours, daily, hours_of, read_quiet_hours
+from messaging.quiet_laws import NO_LAWS, Laws
 from models.vocabulary import Channel, Purpose
 
+HOUSE = "the house's own hours"
+OWN = "the customer's own hours"
 CAP = re.compile(r"(\d+) per (?:(\d+) )?(minute|hour|day|week|month)s?")
 
 
@@ -34,6 +37,25 @@ def read_cap(said: str) -> Cap:
     return Cap(int(most), relativedelta(**{f"{unit}s": int(times or 1)}))  # type: ignore[arg-type]
 
 
+def read_caps(said: Mapping[str, str]) -> tuple[dict[Purpose, Cap], dict[tuple[Purpose, Channel], Cap]]:
+    """Read the caps by purpose (``marketing``), and those by purpose and channel (``marketing sms``).
+
+    Raises ValueError, saying what is expected.
+    """
+    for_all, for_one = {}, {}
+    for words, cap in said.items():
+        purpose, _, channel = words.partition(" ")
+        if purpose not in tuple(Purpose) or (channel and channel not in tuple(Channel)):
+            raise ValueError(
+                f"{words!r} has no cap; expected a purpose, or one with a channel: marketing, marketing sms"
+            )
+        if channel:
+            for_one[Purpose(purpose), Channel(channel)] = read_cap(cap)
+        else:
+            for_all[Purpose(purpose)] = read_cap(cap)
+    return for_all, for_one
+
+
 def every_channel(_template: str) -> Collection[Channel]:
     """Every channel, for whatever template: what a test without templates uses."""
     return tuple(Channel)
@@ -45,7 +67,9 @@ class Policy:
 
     ``zone`` stands in where a customer's own is unknown; ``consent_needed`` are the purposes that need a recorded yes;
     ``guests`` are the only addresses that may be reached in trial mode (None: everybody may);
-    ``channels_of`` says for which channels a template is written.
+    ``channels_of`` says for which channels a template is written. ``caps`` are a person's by purpose, ``channel_caps``
+    those for one channel alone. ``quiet`` are the house's own quiet hours, ``laws`` those of the countries.
+    ``holdout`` is the percentage of customers who are kept out of all marketing and all surveys.
     """
 
     secret: bytes
@@ -55,9 +79,17 @@ class Policy:
     quiet: Mapping[Purpose, QuietHours] = field(default_factory=dict)
     guests: frozenset[str] | None = None
     channels_of: Callable[[str], Collection[Channel]] = every_channel
+    channel_caps: Mapping[tuple[Purpose, Channel], Cap] = field(default_factory=dict)
+    laws: Laws = NO_LAWS
+    holdout: float = 0
 
-    def quiet_hours(self, purpose: Purpose, channel: Channel | None = None) -> QuietHours:
-        """When customers are left alone for this purpose. Service e-mail wakes nobody: it has no quiet hours."""
+    def hours(self, purpose: Purpose, channel: Channel, country: str, region: str, own: str = "") -> Hours:
+        """All that limits when a message may go: the house's own hours, the country's and the customer's own.
+
+        ``own`` are quiet hours such as ``21:30-07:00``. Service e-mail goes at any hour: it is about the customer's own
+        affairs, waits silently until it is read, and is often asked for (a receipt, a code) at once.
+        """
         if purpose is Purpose.SERVICE and channel is Channel.EMAIL:
-            return NEVER_QUIET
-        return self.quiet.get(purpose, NEVER_QUIET)
+            return hours_of(())
+        limits = [daily(HOUSE, self.quiet.get(purpose, NEVER_QUIET)), *self.laws.of(country, region, purpose, channel)]
+        return hours_of((*limits, daily(OWN, read_quiet_hours(own))) if own else tuple(limits))

@@ -7,10 +7,10 @@ are things that SQL cannot work out.
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, literal_column, select, true, update
+from sqlalchemy import ColumnElement, Connection, Row, ScalarSelect, literal_column, select, true, update
 
 from messaging.addresses import address_hash, family, normal_address
 from messaging.candidates import UNTOLD, match
@@ -18,14 +18,19 @@ from messaging.claims import message
 from messaging.consents import EVERY, consent, suppression
 from messaging.owners import changed_hands
 from messaging.policy import Policy
-from messaging.quiet import free_at, zones_of_phone
+from messaging.quiet import Hours, free_at
 from messaging.taken_back import take_back
-from models.customer import Customer
+from messaging.whereabouts import AREA, law_of, zones_of
+from models.customer import Customer, Preference
 from models.delivery import Reply
 from models.vocabulary import Channel, ConsentVerdict, MessageState, Purpose, Reason
 
 customer = Customer.__table__  # type: ignore[attr-defined]
 reply = Reply.__table__  # type: ignore[attr-defined]
+preference = Preference.__table__  # type: ignore[attr-defined]
+
+LOST = timedelta(days=1)
+"""A message to somebody who may be anywhere on earth rests so long: their zone may be put right meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,8 @@ class Looked:
     ``address`` is the customer's own by now, empty where it was taken out; ``moved``: the message has another one.
     ``moved_on``: what the message is about belongs to somebody else by now. ``cites`` is the entry of the consent
     ledger that the message names, ``newest`` the one that counts now. ``held``: a reply from this address may mean
-    STOP, and nobody has read it yet.
+    STOP, and nobody has read it yet. ``zone`` is where the customer may be (``A|B``), ``hours`` when they may be spoken
+    to.
     """
 
     message_id: int
@@ -55,6 +61,7 @@ class Looked:
     purpose: Purpose
     expires_at: datetime | None
     zone: str
+    hours: Hours
     consent: str | None
     moved_on: bool = False
     cites: int | None = None
@@ -124,7 +131,14 @@ def verdict(
         return Verdict(Reason.TOO_LATE, MessageState.EXPIRED)
     if seen.held:
         return Verdict(Reason.MAYBE_STOP, MessageState.HELD)
-    until = free_at(now, seen.zone, policy.quiet_hours(seen.purpose, Channel(seen.channel)), default=policy.zone)
+    return _hour(seen, now)
+
+
+def _hour(seen: Looked, now: datetime) -> Verdict | None:
+    """Whether it is a quiet hour now, and how long."""
+    until = free_at(now, seen.zone, seen.hours)
+    if until is None:
+        return Verdict(Reason.NO_COMMON_HOUR, MessageState.QUEUED, now + LOST)
     if until <= now:
         return None
     if seen.expires_at is not None and seen.expires_at <= until:
@@ -168,38 +182,42 @@ def _load(connection: Connection, ids: Sequence[int], policy: Policy, as_of: dat
             m.address,
             m.purpose,
             m.expires_at,
+            m.consent_id,
             customer.c.time_zone,
             customer.c.phone,
             customer.c.email,
-            newest_consent(as_of),
-            m.consent_id,
-            newest_consent(as_of, consent.c.id),
-            changed_hands(match.c.subject, match.c.subject_id, m.customer_id),
+            customer.c.country,
+            (preference.c.quiet_from + "-" + preference.c.quiet_until).label("own"),
+            newest_consent(as_of).label("verdict"),
+            newest_consent(as_of, consent.c.id).label("newest"),
+            changed_hands(match.c.subject, match.c.subject_id, m.customer_id).label("moved_on"),
         )
         .join(match, match.c.id == m.match_id)
         .join(customer, customer.c.id == m.customer_id)
+        .outerjoin(preference, preference.c.customer_id == m.customer_id)
         .where(m.id.in_(ids))
     )
-    looked = []
-    for key, channel, planned, purpose, expires_at, zone, phone, email, consented, cites, newest, moved_on in rows:
-        address = _current(channel, planned, phone, email)
-        looked.append(
-            Looked(
-                message_id=key,
-                channel=channel,
-                address=address,
-                moved=address != planned,
-                hash=address_hash(policy.secret, channel, address),
-                purpose=Purpose(purpose),
-                expires_at=expires_at,
-                zone=zone or zones_of_phone(phone or "") or policy.zone,
-                consent=consented,
-                moved_on=bool(moved_on),
-                cites=cites,
-                newest=newest,
-            )
-        )
-    return looked
+    return [_looked(row, policy) for row in rows]
+
+
+def _looked(row: Row[Any], policy: Policy) -> Looked:
+    address = _current(row.channel, row.address, row.phone, row.email)
+    purpose, law = Purpose(row.purpose), law_of((row.phone or "")[:AREA], row.country)
+    return Looked(
+        message_id=row.id,
+        channel=row.channel,
+        address=address,
+        moved=address != row.address,
+        hash=address_hash(policy.secret, row.channel, address),
+        purpose=purpose,
+        expires_at=row.expires_at,
+        zone=zones_of(row.time_zone, row.phone, row.country, policy.zone),
+        hours=policy.hours(purpose, Channel(row.channel), *law, row.own or ""),
+        consent=row.verdict,
+        moved_on=bool(row.moved_on),
+        cites=row.consent_id,
+        newest=row.newest,
+    )
 
 
 def _current(channel: str, planned: str, phone: str | None, email: str | None) -> str:

@@ -45,6 +45,7 @@ class Reason(StrEnum):
     COMPLAINT_OPEN = "complaint_open"
     CAP = "cap"
     QUIET_HOURS = "quiet_hours"
+    NO_COMMON_HOUR = "no_common_hour"
     TOO_LATE = "too_late"
     STOPPED = "stopped"
     RULE_NOT_LIVE = "rule_not_live"
@@ -55,6 +56,7 @@ class Reason(StrEnum):
     PACE = "pace"
     TEMPLATE_FAILED = "template_failed"
     HOLDOUT = "holdout"
+    HOUSE_HOLDOUT = "house_holdout"
     NOT_IN_ROLLOUT = "not_in_rollout"
     BACKLOG = "backlog"
     SHADOW = "shadow"
@@ -78,6 +80,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.COMPLAINT_OPEN: "a complaint, a late order or a missed callback is open",
     Reason.CAP: "the customer has heard enough from us lately",
     Reason.QUIET_HOURS: "it is a quiet hour where the customer lives",
+    Reason.NO_COMMON_HOUR: "nobody knows where the customer is, and no hour is decent wherever they may be",
     Reason.TOO_LATE: "it came too late to be of use",
     Reason.STOPPED: "the rule's own stop condition holds by now",
     Reason.RULE_NOT_LIVE: "the rule is not live",
@@ -88,6 +91,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.GAVE_UP: "all tries were used up",
     Reason.TEMPLATE_FAILED: "the template could not be filled",
     Reason.HOLDOUT: "kept out on purpose, so that the effect can be measured",
+    Reason.HOUSE_HOLDOUT: "kept out of all marketing and surveys, so that the effect of them all can be measured",
     Reason.NOT_IN_ROLLOUT: "the rule has not been rolled out to this customer yet",
     Reason.BACKLOG: "it was so before the rule went live",
     Reason.SHADOW: "the rule runs as a shadow and sends nothing",

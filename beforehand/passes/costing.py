@@ -29,9 +29,9 @@ from beforehand.wiring import App
 from messaging.candidates import customer
 from messaging.context import Item, contexts_for
 from messaging.costs import Cost, Counted, Prices, add_up, country_of, worth
-from messaging.quiet import LONGEST_PREFIX
 from messaging.rendering import RenderingError
 from messaging.segments import count as count_segments
+from messaging.whereabouts import LONGEST_PREFIX
 from models.terms import Money, Send, Terms, VoucherStep, after
 from models.vocabulary import Channel
 

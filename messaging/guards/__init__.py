@@ -46,7 +46,7 @@ STEP_GATES: tuple[Gate, ...] = (
     Gate("rule live", occasion.rule_not_live, (Reason.RULE_NOT_LIVE,), "status"),
     Gate("guest list", channels.on_guest_list, (Reason.NOT_ON_GUEST_LIST,), "BEFOREHAND_GUEST_LIST"),
     Gate("channel", channels.choose, ()),
-    Gate("quiet hours", times.quiet_hours, (Reason.QUIET_HOURS,), "BEFOREHAND_QUIET_HOURS"),
+    Gate("quiet hours", times.quiet_hours, (Reason.QUIET_HOURS, Reason.NO_COMMON_HOUR), "BEFOREHAND_QUIET_HOURS"),
     Gate("send-by", times.send_by, (Reason.TOO_LATE,), "limits.valid_for"),
     Gate("at most", amounts.at_most, (Reason.AT_MOST,), "limits.at_most"),
     Gate("vouchers per customer", amounts.budget_of_customer, (Reason.CUSTOMER_BUDGET,), "per_customer"),

@@ -14,7 +14,6 @@ from sqlalchemy import (
     insert,
     literal,
     null,
-    or_,
     select,
     update,
 )
@@ -22,12 +21,13 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement, GenericFunction
 
-from messaging.candidates import candidate, local_time, open_for_decision
+from messaging.candidates import candidate, local_time, open_for_decision, quiet_time
 from messaging.guards.case import Case, withhold
-from messaging.quiet import NEVER_QUIET, free_at, zones_in
+from messaging.quiet import free_at, zones_in
+from messaging.whereabouts import AREA, law_of
 from models.terms import Send, after
 from models.types import UTCDateTime
-from models.vocabulary import Channel, Purpose, Reason
+from models.vocabulary import Channel, Reason
 
 
 class moment_plus(GenericFunction[datetime]):
@@ -57,33 +57,51 @@ def later(moment: ColumnElement[Any], lasts: relativedelta, now: datetime) -> Co
 
 
 def tell_local_times(connection: Connection, case_: Case) -> None:
-    """Work out, once for each zone, its calendar day and the first moment that is not quiet."""
+    """Work out, once for each zone, its calendar day."""
     zones = connection.execute(select(candidate.c.zone).distinct()).scalars().all()
-    policy, quiet = case_.policy, case_.policy.quiet_hours(case_.terms.purpose)
-    rows = [
-        {
-            "zone": key,
-            "today": case_.now.astimezone(zones_in(key, policy.zone)[0]).date(),
-            "free_at": free_at(case_.now, key, quiet, default=policy.zone),
-        }
-        for key in zones
-    ]
+    home = case_.policy.zone
+    rows = [{"zone": key, "today": case_.now.astimezone(zones_in(key, home)[0]).date()} for key in zones]
     if rows:
         connection.execute(insert(local_time), rows)
 
 
 def quiet_hours(connection: Connection, case_: Case) -> None:
-    """Set when each message may go: now, or when the customer's quiet hours end. Service e-mail may go at any hour.
+    """Set when each message may go: when it is due, or when the quiet hours of its place and customer end.
 
-    Withholds nothing: the row waits for the morning, and send-by decides whether that is too late.
+    The row waits for the morning, and send-by decides whether that is too late. Who may be anywhere, so that no hour
+    is decent wherever they are, is withheld.
     """
-    if case_.run.send is None or case_.policy.quiet_hours(case_.terms.purpose) == NEVER_QUIET:
+    if case_.run.send is None:
         return
-    here = and_(local_time.c.zone == candidate.c.zone, local_time.c.free_at > case_.now)
-    held: list[ColumnElement[bool]] = [open_for_decision(), here]
-    if case_.terms.purpose is Purpose.SERVICE:
-        held.append(or_(candidate.c.channel.is_(None), candidate.c.channel != Channel.EMAIL.value))
-    connection.execute(update(candidate).where(*held).values(due_at=local_time.c.free_at))
+    spoken = (open_for_decision(), candidate.c.channel.is_not(None))
+    places = connection.execute(select(*_place()).where(*spoken).distinct()).all()
+    rows = [_quiet_row(case_, *place) for place in places]
+    late = [row for row in rows if row["free_at"] != row["since"]]
+    if not late:
+        return
+    connection.execute(insert(quiet_time), late)
+    here = and_(*(quiet_time.c[column.name] == column for column in _place()))
+    moved = update(candidate).where(*spoken, here).values(due_at=quiet_time.c.free_at)
+    connection.execute(moved)
+    if any(row["free_at"] is None for row in late):
+        withhold(connection, Reason.NO_COMMON_HOUR, candidate.c.due_at.is_(None))
+
+
+def _place() -> list[ColumnElement[Any]]:
+    """What a candidate's quiet hours hang on; columns named as in ``quiet_time``."""
+    c = candidate.c
+    area = func.coalesce(func.substr(c.phone, 1, AREA), "")
+    country, own = func.coalesce(c.country, ""), func.coalesce(c.own, "")
+    said = {"zone": c.zone, "area": area, "country": country, "own": own, "channel": c.channel, "since": c.due_at}
+    return [column.label(name) for name, column in said.items()]
+
+
+def _quiet_row(
+    case_: Case, zone: str, area: str, country: str, own: str, channel: str, since: datetime
+) -> dict[str, Any]:
+    hours = case_.policy.hours(case_.terms.purpose, Channel(channel), *law_of(area, country), own)
+    said = {"zone": zone, "area": area, "country": country, "own": own, "channel": channel, "since": since}
+    return said | {"free_at": free_at(since, zone, hours)}
 
 
 def send_by(connection: Connection, case_: Case) -> None:

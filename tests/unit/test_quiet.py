@@ -7,10 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messaging.policy import Policy
-from messaging.quiet import NEVER_QUIET, QuietHours, free_at, read_quiet_hours, zones_of_phone
+from messaging.quiet import NEVER_QUIET, Hours, QuietHours, daily, free_at, hours_of, read_quiet_hours
+from messaging.whereabouts import zones_of_phone
 from models.vocabulary import Channel, Purpose
 
 NIGHT = QuietHours(time(22), time(7))
+
+
+def hours(quiet: QuietHours) -> Hours:
+    return hours_of((daily("the house", quiet),))
 
 
 def utc(said: str) -> datetime:
@@ -32,33 +37,37 @@ def utc(said: str) -> datetime:
     ],
 )
 def test_the_night_ends_by_the_customers_clock(now: str, zone: str, free: str) -> None:
-    assert free_at(utc(now), zone, NIGHT, default="UTC") == utc(free)
+    assert free_at(utc(now), zone, hours(NIGHT)) == utc(free)
 
 
 def test_a_number_that_may_be_in_several_zones_is_free_only_where_all_are() -> None:
-    ends = free_at(utc("2026-01-10T14:00"), "America/New_York|America/Los_Angeles", NIGHT, default="UTC")
+    ends = free_at(utc("2026-01-10T14:00"), "America/New_York|America/Los_Angeles", hours(NIGHT))
     assert ends == utc("2026-01-10T15:00")  # seven in Los Angeles, ten in New York
 
 
-def test_zones_without_a_common_hour_leave_it_to_the_default() -> None:
-    only_mornings = QuietHours(time(10), time(8))
+def test_zones_without_a_common_hour_are_never_free() -> None:
+    only_mornings = hours(QuietHours(time(10), time(8)))
     everywhere = "Pacific/Auckland|Europe/London|America/Los_Angeles"
-    assert free_at(utc("2026-01-10T12:00"), everywhere, only_mornings, default="UTC") == utc("2026-01-11T08:00")
+    assert free_at(utc("2026-01-10T12:00"), everywhere, only_mornings) is None
 
 
-def test_a_zone_nobody_knows_gives_way_to_the_default() -> None:
-    assert free_at(utc("2026-01-10T23:00"), "Mars/Olympus", NIGHT, default="UTC") == utc("2026-01-11T07:00")
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "anywhere", "Europe/Berlin|Mars/Olympus"])
+def test_a_zone_nobody_knows_is_never_free(zone: str) -> None:
+    assert free_at(utc("2026-01-10T12:00"), zone, hours(NIGHT)) is None
+    assert free_at(utc("2026-01-10T12:00"), zone, hours(NEVER_QUIET)) == utc("2026-01-10T12:00")
 
 
 def test_an_end_that_the_change_of_clocks_skips_or_repeats_still_comes() -> None:
-    early = QuietHours(time(22), time(2, 30))
-    assert free_at(utc("2026-03-28T23:00"), "Europe/Berlin", early, default="UTC") == utc("2026-03-29T01:30")
-    second_half_past_two = free_at(utc("2026-10-25T01:10"), "Europe/Berlin", early, default="UTC")
-    assert second_half_past_two == utc("2026-10-25T01:30")
+    early = hours(QuietHours(time(22), time(2, 30)))
+    # 02:30 does not exist that night: the clock goes from 02:00 to 03:00 at 01:00 UTC, and three is past the end
+    assert free_at(utc("2026-03-28T23:00"), "Europe/Berlin", early) == utc("2026-03-29T01:00")
+    # half past two comes twice: what the wall shows between the two is quiet again
+    assert free_at(utc("2026-10-25T00:20"), "Europe/Berlin", early) == utc("2026-10-25T00:30")
+    assert free_at(utc("2026-10-25T01:10"), "Europe/Berlin", early) == utc("2026-10-25T01:30")
 
 
 def test_no_quiet_hours_never_hold() -> None:
-    assert free_at(utc("2026-01-10T03:00"), "UTC", NEVER_QUIET, default="UTC") == utc("2026-01-10T03:00")
+    assert free_at(utc("2026-01-10T03:00"), "UTC", hours(NEVER_QUIET)) == utc("2026-01-10T03:00")
     assert read_quiet_hours("none") == NEVER_QUIET
 
 
@@ -72,7 +81,8 @@ def test_the_free_moment_is_never_before_now_and_mostly_within_a_day(
     moment: datetime, zone: str, start: time, end: time
 ) -> None:
     now = moment.replace(tzinfo=UTC)
-    ends = free_at(now, zone, QuietHours(start, end), default="UTC")
+    ends = free_at(now, zone, hours(QuietHours(start, end)))
+    assert ends is not None
     assert ends >= now
     assert (ends - now).total_seconds() <= 25 * 3600
 
@@ -103,6 +113,11 @@ def test_a_phone_number_tells_where_it_may_be(phone: str, zones: str | None) -> 
 
 def test_service_mail_is_never_held() -> None:
     policy = Policy(secret=b"s", quiet={Purpose.SERVICE: NIGHT, Purpose.MARKETING: NIGHT})
-    assert policy.quiet_hours(Purpose.SERVICE, Channel.EMAIL) == NEVER_QUIET
-    assert policy.quiet_hours(Purpose.SERVICE, Channel.SMS) == NIGHT
-    assert policy.quiet_hours(Purpose.MARKETING, Channel.EMAIL) == NIGHT
+    night = utc("2026-01-10T23:00")
+
+    def goes(purpose: Purpose, channel: Channel) -> bool:
+        return free_at(night, "Europe/Berlin", policy.hours(purpose, channel, "DE", "", "00:00-23:59")) == night
+
+    assert goes(Purpose.SERVICE, Channel.EMAIL)
+    assert not goes(Purpose.SERVICE, Channel.SMS)
+    assert not goes(Purpose.MARKETING, Channel.EMAIL)
