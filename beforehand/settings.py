@@ -237,7 +237,7 @@ class Settings(BaseSettings):
 
     @field_validator("quiet_laws", mode="before")
     @classmethod
-    def _empty_is_none(cls, value: object) -> object:
+    def _empty_is_no_law(cls, value: object) -> object:
         return None if isinstance(value, str) and not value.strip() else value
 
     @field_validator("rules", "templates", "issues", "quiet_laws")
