@@ -24,6 +24,7 @@ from messaging.sweeper import sweep
 from messaging.switches import is_held
 from messaging.webhooks import WebhookReport, call_due
 from models.database import reading, writing
+from models.trouble import damaged, quick_check
 from models.vocabulary import Channel, Purpose, Reason
 
 _log = logging.getLogger(__name__)
@@ -86,6 +87,17 @@ def rates_of(settings: Settings) -> Rates:
         Channel.EMAIL: settings.emails_per_second,
     }
     return {channel: Rate(rate) for channel, rate in said.items() if rate is not None}
+
+
+def make_sure(app: App) -> str:
+    """Look at the database before anything is sent from it; what is wrong with it, or an empty text.
+
+    A file that was found damaged is read whole; where it is whole again, sending may go on.
+    """
+    if app.journal.damage():
+        found = quick_check(app.engine)
+        app.journal.note_damage(damaged(app.engine.url, found) if found else "")
+    return app.journal.damage()
 
 
 def call_webhooks(

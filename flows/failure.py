@@ -5,6 +5,10 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import TypeVar
 
+from messaging.journal import JournalError
+from models.trouble import plainly as trouble_plainly
+from models.trouble import trouble_of
+
 T = TypeVar("T")
 HOUSE = Path(__file__).resolve().parent.parent
 
@@ -23,6 +27,15 @@ def place(error: BaseException) -> str:
     return "outside of our code"
 
 
+def named(error: BaseException) -> str:
+    """An error without data: its kind and its place, or what is wrong with the disk or the database in plain words."""
+    if isinstance(error, JournalError):
+        return str(error)
+    if trouble_of(error):
+        return trouble_plainly(error)
+    return f"{type(error).__name__} at {place(error)}"
+
+
 async def plainly(what: str, work: Awaitable[T]) -> T:
     """The value of ``work``; any error in it becomes a FlowError that quotes no data. ``what`` is the rule or the task.
 
@@ -31,5 +44,5 @@ async def plainly(what: str, work: Awaitable[T]) -> T:
     try:
         return await work
     except Exception as error:
-        failed = f"{what}: {type(error).__name__} at {place(error)}"
+        failed = f"{what}: {named(error)}"
     raise FlowError(failed)

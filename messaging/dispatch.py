@@ -26,6 +26,7 @@ from messaging.policy import Policy
 from messaging.recording import DEADLINE, Jitter, no_jitter, record_all
 from messaging.segments import count
 from models.database import reading, writing
+from models.trouble import Trouble, plainly, trouble_of
 from models.vocabulary import Channel, MessageState, OutcomeClass, Reason
 
 _log = logging.getLogger(__name__)
@@ -121,6 +122,10 @@ class _Drain:
                         break
                     taken += len(claimed.claims)
                     report += self._send_batch(pool, claimed.claims)
+        except DBAPIError as wrong:
+            if self.plan.journal and trouble_of(wrong) is Trouble.DAMAGED:
+                self.plan.journal.note_damage(plainly(wrong, self.engine.url))
+            raise
         finally:
             if taken:  # the channel is shared: an idle dispatch must not close what another one sends through
                 self.way.close()

@@ -36,12 +36,12 @@ def trouble_of(error: BaseException) -> Trouble | None:
     return next((trouble for trouble, signs in SIGNS.items() if any(sign in said for sign in signs)), None)
 
 
-def plainly(error: BaseException, url: URL | str) -> str:
-    """What is wrong with the database at ``url`` and what to do about it, in plain sentences and without data."""
+def plainly(error: BaseException, url: URL | str | None = None) -> str:
+    """What is wrong with the database (at ``url``) and what to do about it, in plain sentences and without data."""
     trouble = trouble_of(error)
     if trouble is Trouble.FULL:
         return (
-            f"The disk of the database {where(url)} is full. Nothing is sent without a record, and nothing that is due "
+            f"The disk of the database{where(url)} is full. Nothing is sent without a record, and nothing that is due "
             "is lost: make room there, and it goes on by itself."
         )
     if trouble is Trouble.DAMAGED:
@@ -50,21 +50,23 @@ def plainly(error: BaseException, url: URL | str) -> str:
     return f"The database does not answer as it should: {first}"
 
 
-def damaged(url: URL | str, detail: str = "") -> str:
+def damaged(url: URL | str | None, detail: str = "") -> str:
     """What to do about a damaged database."""
     found = f" ({detail})" if detail else ""
     return (
-        f"The database {where(url)} is damaged{found}. Sending has stopped. Stop every process, keep a copy of the "
+        f"The database{where(url)} is damaged{found}. Sending has stopped. Stop every process, keep a copy of the "
         f"file, put a backup in its place and run `beforehand reconcile`: {RESTORE_PAGE} says how."
     )
 
 
-def where(url: URL | str) -> str:
-    """A database's place for people: the file, or the URL without its login."""
+def where(url: URL | str | None) -> str:
+    """A database's place for people, after a space: the file, or the URL without its login; empty where unknown."""
+    if url is None:
+        return ""
     parsed = make_url(url) if isinstance(url, str) else url
     if parsed.get_backend_name() == "sqlite":
-        return parsed.database or ":memory:"
-    return parsed.set(username=None, password=None).render_as_string()
+        return f" {parsed.database or ':memory:'}"
+    return f" {parsed.set(username=None, password=None).render_as_string()}"
 
 
 def quick_check(engine: Engine) -> str | None:

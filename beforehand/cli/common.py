@@ -50,13 +50,14 @@ def wired() -> "App":
 
     from beforehand.wiring import bootstrap
     from models.database import DatabaseError
+    from models.trouble import plainly
 
     try:
         return bootstrap(settings())
     except DatabaseError as wrong:
         fail(str(wrong))
     except SQLAlchemyError as wrong:
-        fail(f"The database does not answer as it should: {str(wrong).splitlines()[0]}")
+        fail(plainly(wrong, settings().database_url))
 
 
 def moment(text: str | None, app: "App", option: str = "--now") -> datetime:
@@ -79,6 +80,7 @@ def asked(question: "Callable[[], Asked]") -> "Asked":
     from sqlalchemy.exc import SQLAlchemyError
 
     from beforehand.passes import UnknownRule
+    from models.trouble import plainly
     from rules.errors import RuleErrors
 
     try:
@@ -90,7 +92,7 @@ def asked(question: "Callable[[], Asked]") -> "Asked":
     except ValueError as wrong:
         fail(f"This cannot be answered: {wrong}")
     except SQLAlchemyError as wrong:
-        fail(f"The database does not answer as it should: {str(wrong).splitlines()[0]}")
+        fail(plainly(wrong, settings().database_url))
 
 
 @contextmanager

@@ -15,19 +15,29 @@ def dispatch(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
 ) -> None:
     """Send every message that may go now. Exit code 1 where something failed or nobody knows what became of it."""
+    from sqlalchemy.exc import SQLAlchemyError
+
     from beforehand import dispatching, passes
     from beforehand.cli.common import FINDINGS, fail, moment, print_json, wired
+    from messaging.journal import JournalError
+    from models.trouble import plainly
     from models.vocabulary import WebhookState
     from rules.errors import RuleErrors
 
     app = wired()
     at = moment(now, app)
+    if wrong_with_it := dispatching.make_sure(app):
+        fail(wrong_with_it, code=FINDINGS)
     try:
         advanced = passes.advance(app, at)
         report = dispatching.dispatch_due(app, at if now else None, everything=True)
         called = dispatching.call_webhooks(app, at if now else None)
     except (RuleErrors, ValueError) as wrong:
         fail(str(wrong))
+    except JournalError as wrong:
+        fail(str(wrong), code=FINDINGS)
+    except SQLAlchemyError as wrong:
+        fail(plainly(wrong, app.engine.url), code=FINDINGS)
     if as_json:
         webhooks = {state.value: count for state, count in called.states.items()}
         print_json({"now": at.isoformat(), "steps": advanced.steps, **as_plain(report), "webhooks": webhooks})

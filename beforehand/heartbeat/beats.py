@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from beforehand.heartbeat.lease import give_back, take
 from beforehand.wiring import Clock
-from flows.failure import place
+from flows.failure import named
 
 log = logging.getLogger("beforehand.heartbeat")
 
@@ -84,7 +84,7 @@ class Heartbeat:
         try:
             await one.work()
         except Exception as error:
-            self._say(one.name, f"{type(error).__name__} at {place(error)}")
+            self._say(one.name, named(error))
         else:
             if self._said.pop(one.name, None):
                 log.info("the beat '%s' is well again", one.name)

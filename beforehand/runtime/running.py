@@ -131,6 +131,7 @@ def run_up(wire: Callable[[], "App"]) -> int:
     """Run the house over the user's own data until it is stopped. Raises NotStarted and RuleErrors."""
     console = Console(highlight=False, soft_wrap=True)
     app = wire()
+    _make_sure(app, console)
     logs.set_up(app.settings.var / "house.log", terminal=logging.INFO)
     try:
         return asyncio.run(_up(app, console))
@@ -138,6 +139,21 @@ def run_up(wire: Callable[[], "App"]) -> int:
         return 0
     except (NoPortError, OSError) as wrong:
         raise NotStarted(f"The house cannot start: {wrong}") from wrong
+
+
+def _make_sure(app: "App", console: Console) -> None:
+    """Look at the database before anything goes out. Raises NotStarted where it is damaged; says where it is held."""
+    from messaging.journal.book import SAID
+    from models.database import writing
+    from models.trouble import damaged, quick_check
+
+    found = quick_check(app.engine)
+    app.journal.note_damage(damaged(app.engine.url, found) if found else "")
+    if found:
+        raise NotStarted(damaged(app.engine.url, found))
+    with writing(app.engine) as connection:
+        if app.journal.look(connection, app.clock()):
+            console.print(f"[bold red]Held:[/] {SAID}")
 
 
 async def _up(app: "App", console: Console) -> int:
