@@ -4,13 +4,13 @@ The script is fetched when somebody answers, so that a STOP or a kill switch bet
 """
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
 from beforehand.dispatching import envelope_of
-from beforehand.passes import brand_of, policy_of, secret_of
+from beforehand.passes import policy_of, secret_of
+from beforehand.web.hooks.inbound import ours_of
 from beforehand.web.hooks.status import named_by, told_of
 from beforehand.web.hooks.twilio import Form, validated
 from beforehand.wiring import App
@@ -18,7 +18,7 @@ from messaging.calls import Line, on_the_line, pick_up
 from messaging.channels.base import Envelope
 from messaging.channels.callbacks import VOICE_PATH, key_url
 from messaging.claims import Claim
-from messaging.replies import Heard, Ours, hear
+from messaging.replies import Heard, hear
 from messaging.replies.understanding import KEYS
 from messaging.told import Told
 from models.database import writing
@@ -76,11 +76,11 @@ def answer_for(app: App, asked: Asked) -> str:
 
     key = asked.form.get("Digits")
     with writing(app.engine) as connection:
-        known = partial(on_the_line, connection, asked.attempt_id, asked.form.get("CallSid") or None)
+        claim = on_the_line(connection, asked.attempt_id, asked.form.get("CallSid") or None)
         answer = None
-        if key in KEYS and known() is not None:
-            answer = hear(connection, _heard(app, asked, key), app.clock(), policy_of(app), _ours(app))
-        claim = known()
+        if key in KEYS and claim is not None:
+            heard = _heard(app, asked, key, claim.address)
+            answer = hear(connection, heard, app.clock(), policy_of(app), ours_of(app.settings))
     envelope = _envelope(app, claim) if claim else None
     if envelope is None:
         return hang_up()
@@ -107,18 +107,13 @@ def _envelope(app: App, claim: Claim) -> Envelope | None:
     return made if isinstance(made, Envelope) else None
 
 
-def _heard(app: App, asked: Asked, key: str) -> Heard:
+def _heard(app: App, asked: Asked, key: str, address: str) -> Heard:
     return Heard(
         channel=Channel.VOICE,
         provider_id=asked.form.get("CallSid"),
-        address=asked.form.get("To"),
+        address=address,
         to=asked.form.get("From"),
         key=key,
         received_at=app.clock(),
         attempt_id=asked.attempt_id,
     )
-
-
-def _ours(app: App) -> Ours:
-    brand = brand_of(app.settings)
-    return Ours(brand.name, brand.phone, app.settings.language)
