@@ -1,9 +1,10 @@
 """What one customer agreed to and chose, and how they change it: the ledger, the suppressions, the preference row."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from itertools import product
+from typing import Any
 
 from sqlalchemy import Connection, select
 
@@ -38,15 +39,20 @@ class Choices:
 
 @dataclass(frozen=True)
 class Standing:
-    """How we may reach a customer now. ``blocked``: why a way is closed whatever they say here, by its cause."""
+    """How we may reach a customer now.
+
+    ``refused`` are the ways of which the ledger's last word is no; ``blocked``: why a way is closed whatever they say
+    here, by its cause.
+    """
 
     allowed: frozenset[Way]
+    refused: frozenset[Way] = frozenset()
     blocked: Mapping[Way, str] = field(default_factory=dict)
     choices: Choices = field(default_factory=Choices)
 
-    def on(self, channel: Channel) -> frozenset[Way]:
-        """What is allowed on a channel."""
-        return frozenset(way for way in self.allowed if way[0] is channel)
+    def hears_by(self, channel: Channel) -> bool:
+        """Whether anything at all is allowed on a channel."""
+        return any(way[0] is channel for way in self.allowed)
 
 
 def standing_of(
@@ -61,7 +67,8 @@ def standing_of(
             allowed.add((channel, purpose))
         if left := sorted(against - {LIFTED_BY_A_YES.get(channel, "")}):
             blocked[channel, purpose] = left[0]
-    return Standing(frozenset(allowed), blocked, _choices(connection, customer_id))
+    refused = frozenset(way for way, yes in said.items() if not yes)
+    return Standing(frozenset(allowed), refused, blocked, _choices(connection, customer_id))
 
 
 def _newest(connection: Connection, customer_id: int, now: datetime) -> dict[Way, bool]:
@@ -178,17 +185,14 @@ def _address(connection: Connection, customer_id: int, channel: Channel) -> str:
     return connection.execute(select(column).where(customer.c.id == customer_id)).scalar_one_or_none() or ""
 
 
-def prefer(connection: Connection, customer_id: int, choices: Choices, now: datetime) -> None:
-    """Keep what a customer chose; an empty text leaves it to what the sources say."""
-    said = {
-        "language": choices.language or None,
-        "channel": choices.channel or None,
-        "quiet_from": choices.quiet_from or None,
-        "quiet_until": choices.quiet_until or None,
-        "updated_at": now,
-    }
-    row = dialect_insert(connection, preference).values(customer_id=customer_id, **said)
-    connection.execute(row.on_conflict_do_update(index_elements=["customer_id"], set_=said))
+def prefer(connection: Connection, customer_id: int, before: Choices, after: Choices, now: datetime) -> None:
+    """Keep what a customer changed of their choices; an empty text leaves it to what the sources say."""
+    was, said = asdict(before), asdict(after)
+    changed: dict[str, Any] = {name: value or None for name, value in said.items() if value != was[name]}
+    if changed:
+        changed["updated_at"] = now
+        row = dialect_insert(connection, preference).values(customer_id=customer_id, **changed)
+        connection.execute(row.on_conflict_do_update(index_elements=["customer_id"], set_=changed))
 
 
 def same_address(connection: Connection, customer_id: int, channel: Channel, address: str) -> set[int]:

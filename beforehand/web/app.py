@@ -7,11 +7,11 @@ from fastapi import APIRouter, FastAPI
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
 
 from beforehand.settings import Settings
-from beforehand.web import health, hooks, vouchers
+from beforehand.web import health, hooks, pages, vouchers
 from beforehand.web.guard import BodyLimit, SecurityHeaders
 from beforehand.wiring import App
 
-ROUTERS: tuple[Callable[[App], APIRouter], ...] = (health.router, vouchers.router, hooks.router)
+ROUTERS: tuple[Callable[[App], APIRouter], ...] = (health.router, vouchers.router, hooks.router, pages.router)
 """One line for each part of the pages: ``beforehand/web/<name>`` gives ``router(app)``."""
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
