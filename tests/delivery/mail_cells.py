@@ -61,6 +61,12 @@ class Cell:
         return LONG if self.phase == "body" else "Your order is late."
 
     @property
+    def waits(self) -> tuple[float, float]:
+        """Seconds up to the dot and after it: short only where they must run out."""
+        hangs = self.fault == "hang"
+        return (0.5 if hangs and self.phase != "dot" else 8, 0.5 if hangs else 8)
+
+    @property
     def hidden(self) -> tuple[bool, ...]:
         """Whether the server may have taken the mail behind the fault: after the dot, either."""
         return (True, False) if self.right == "unknown" else (False,)
@@ -82,10 +88,10 @@ def guarded_room(certificate: Path) -> Iterator[PostRoom]:
         yield room
 
 
-def sender_of(room: PostRoom, certificate: Path, timeout: float) -> Mail:
+def sender_of(room: PostRoom, certificate: Path, timeout: float = 20, patience: float = 20) -> Mail:
     """Our channel, pointed at a guarded room."""
     server = MailServer(
-        "localhost", room.smtp_port, "care@shop.example", "Our Shop", timeout=timeout,
+        "localhost", room.smtp_port, "care@shop.example", "Our Shop", timeout=timeout, patience=patience,
         user="shop", password="right", context=ssl.create_default_context(cafile=str(certificate)),
     )  # fmt: skip
     return Mail(server, lambda: NOW)
