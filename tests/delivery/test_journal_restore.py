@@ -2,19 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy import Engine
 
-from beforehand.web.postroom.faults import Fault
 from beforehand.web.postroom.server import PostRoom
-from messaging.candidates import TABLES
-from messaging.claims import attempt, message
 from messaging.journal.reconciling import reconcile
-from messaging.outbox import reap
-from models.database import reading, writing
-from models.delivery import Match, PastSend
 from models.vocabulary import MessageState, Reason
 from tests.delivery.restoring import (
     held,
@@ -26,7 +19,7 @@ from tests.delivery.restoring import (
     snapshot,
     states,
 )
-from tests.integration.out_world import NOW, attempts_of, later, plan_messages, rows_of
+from tests.integration.out_world import attempts_of, later, plan_messages
 
 
 @pytest.fixture

@@ -138,7 +138,7 @@ def test_prove_failover(parent: Path, tmp_path: Path, synchronous: bool) -> None
     migrate(engine)
     engine.dispose()
     with PostRoom() as room:
-        for turn in range(1, int(os.environ.get("ROUNDS", "20")) + 1):
+        for turn in range(1, 20 + 1):
             old = primary
             primary, one = one_round(primary, f"n{turn}", room, tmp_path, chance, synchronous=synchronous)
             shutil.rmtree(old.folder)
