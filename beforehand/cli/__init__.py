@@ -8,6 +8,7 @@ import typer
 from beforehand.cli import (
     backtest,
     check,
+    customer,
     demo,
     dispatch,
     explain,
@@ -17,6 +18,8 @@ from beforehand.cli import (
     postroom,
     preview,
     reconcile,
+    replies,
+    returned,
     rules,
     sample,
     schema,
@@ -50,7 +53,10 @@ app.command("status")(status.status)
 app.command("backtest")(backtest.backtest)
 app.command("dispatch")(dispatch.dispatch)
 app.command("reconcile")(reconcile.reconcile)
+app.command("returned")(returned.returned)
 app.add_typer(voucher.commands, name="voucher")
+app.add_typer(customer.commands, name="customer")
+app.add_typer(replies.commands, name="replies")
 
 
 def main() -> None:

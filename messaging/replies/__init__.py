@@ -4,7 +4,6 @@ from messaging.replies.answers import Answer, Ours, words_for
 from messaging.replies.desk import OpenReply, UnknownReply, open_replies, release, stop
 from messaging.replies.hearing import Heard, hear, sender_of
 from messaging.replies.understanding import Said, Understood, understand
-from messaging.replies.waiting import expire_held
 
 __all__ = [
     "Answer",
@@ -14,7 +13,6 @@ __all__ = [
     "Said",
     "Understood",
     "UnknownReply",
-    "expire_held",
     "hear",
     "open_replies",
     "release",

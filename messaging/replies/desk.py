@@ -9,7 +9,6 @@ from sqlalchemy import Connection, Row, func, or_, select, update
 
 from messaging.candidates import TABLES, customer, message
 from messaging.consents import NEVER_CALL_CAUSE, silence
-from messaging.policy import Policy
 from messaging.replies import hearing
 from messaging.replies.understanding import Said
 from messaging.replies.waiting import customers_at, let_go
@@ -83,9 +82,7 @@ def _open(row: Row[Any], held: dict[int, int]) -> OpenReply:
     )
 
 
-def stop(
-    connection: Connection, number: int, now: datetime, policy: Policy, *, by: str, calls: bool = False
-) -> OpenReply:
+def stop(connection: Connection, number: int, now: datetime, *, by: str, calls: bool = False) -> OpenReply:
     """Take an open reply for STOP; with ``calls`` no call goes there any more either. Raises UnknownReply.
 
     Must run in a write transaction, as its first statement.

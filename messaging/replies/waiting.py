@@ -62,14 +62,5 @@ def let_go(connection: Connection, customers: Collection[int]) -> int:
     return int(connection.execute(free).rowcount)
 
 
-def expire_held(connection: Connection, now: datetime) -> int:
-    """End what was held for so long that it is of no use any more. Returns how many messages that were."""
-    late = update(message).where(_held(), message.c.expires_at <= now)
-    ended = late.values(state=MessageState.EXPIRED, reason=Reason.TOO_LATE, ended_at=now)
-    matches = list(connection.execute(ended.returning(message.c.match_id)).scalars())
-    take_back(connection, matches, now)
-    return len(matches)
-
-
 def _held() -> ColumnElement[bool]:
     return and_(message.c.state == MessageState.HELD, message.c.reason == Reason.MAYBE_STOP)
