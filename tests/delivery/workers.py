@@ -27,7 +27,7 @@ from messaging.outbox import reap
 from messaging.points import At, Point, nowhere
 from models.database import connect
 from models.vocabulary import Channel
-from tests.deciding import NOON, House
+from tests.deciding import House
 from tests.integration.out_world import POLICY, SECRET, envelopes, ways
 
 FAR = "http://127.0.0.1:9"
@@ -140,12 +140,12 @@ def dispatch_on(site: Site, lease: float, batch: int, armed: Any) -> None:
         time.sleep(0.02)
 
 
-def plan_at_once(url: str, folder: Path, slot: datetime, ready: Any) -> None:
-    """One pass of the house's rule, begun when every other planner is ready, too."""
+def plan_at_once(url: str, folder: Path, now: datetime, slot: datetime, ready: Any) -> None:
+    """One pass of the house's rule at ``now``, begun when every other planner is ready, too."""
     engine = connect(url)
     app = House(engine, folder).app
     ready.wait(60)
-    run_rule(app, "hello", NOON, slot=slot)
+    run_rule(app, "hello", now, slot=slot)
     engine.dispose()
 
 
