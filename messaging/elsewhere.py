@@ -23,16 +23,17 @@ LOOKS_BACK = timedelta(days=3)
 
 
 def pending(now: datetime) -> ColumnElement[bool]:
-    """Messages whose address was bad, and of whose match nothing was said or planned since (a condition on both)."""
-    m, newer = message.c, message.alias("newer")
-    said_since = exists().where(newer.c.match_id == m.match_id, newer.c.id > m.id)
+    """Messages whose address was bad, and of whose match nothing was said or planned since."""
+    m, newer, own = message.c, message.alias("newer"), match.alias("own_match")
+    said_since = exists().where(newer.c.match_id == m.match_id, newer.c.id > m.id).correlate(message)
+    stopped = exists().where(own.c.id == m.match_id, own.c.state == MatchState.STOPPED).correlate(message)
     return and_(
         m.reason == Reason.BAD_ADDRESS.value,
         m.state.in_([MessageState.FAILED, MessageState.UNDELIVERED]),
         m.ended_at > now - LOOKS_BACK,
         or_(m.expires_at.is_(None), m.expires_at > now),
         m.step.not_like(f"%.other{CHANNELS}"),
-        match.c.state != MatchState.STOPPED,
+        ~stopped,
         ~said_since,
     )
 
@@ -40,7 +41,7 @@ def pending(now: datetime) -> ColumnElement[bool]:
 def groups(now: datetime) -> Select[Any]:
     """Where another channel is to be found: columns ``rule_id, version, step``."""
     m = message.c
-    found = select(m.rule_id, m.version, m.step).join(match, match.c.id == m.match_id).where(pending(now))
+    found = select(m.rule_id, m.version, m.step).where(pending(now))
     return found.distinct().order_by(m.rule_id, m.version, m.step)
 
 
@@ -51,8 +52,7 @@ def plan_elsewhere(connection: Connection, case_: Case, step: str, secret: bytes
     """
     done, send = Advanced(), case_.run.send
     mine = and_(message.c.rule_id == case_.terms.rule_id, message.c.version == case_.terms.version)
-    matches = select(message.c.match_id).join(match, match.c.id == message.c.match_id)
-    chosen = match.c.id.in_(matches.where(mine, message.c.step == step, pending(case_.now)).correlate(None))
+    chosen = match.c.id.in_(select(message.c.match_id).where(mine, message.c.step == step, pending(case_.now)))
     if send is None or not fill_from_matches(connection, chosen, now=case_.now, zone=case_.policy.zone):
         return done
     before = (message.c.match_id == candidate.c.match_id) & (message.c.step == step)
