@@ -3,7 +3,7 @@
 import random
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -60,7 +60,7 @@ def one_restore(
     engine: Engine,
     room: PostRoom,
     journal: Callable[[Engine], Journal],
-    take: Callable[[Engine], "contextmanager[Restore]"],  # type: ignore[type-arg]
+    take: Callable[[Engine], AbstractContextManager[Restore]],
     chance: random.Random,
     count: int,
 ) -> tuple[Engine, int]:
@@ -69,7 +69,7 @@ def one_restore(
         plan_messages(engine, count, channel=channel)
     first = journal(engine)
     send(engine, room, first, wall(), limit=chance.randint(1, count // 2), batch=7)
-    with take(engine) as restore:  # type: ignore[attr-defined]
+    with take(engine) as restore:
         known = len(room.ledger.entries)
         send(engine, room, first, wall(), limit=chance.randint(1, count // 2), batch=7)
         forgotten = len(room.ledger.entries) - known
@@ -110,7 +110,7 @@ def test_prove_restore(request: pytest.FixtureRequest, tmp_path: Path, database:
                 engine,
                 room,
                 lambda found: journal_of(found, tmp_path / "journal"),
-                (lambda found: of_postgres(found, uri)) if uri else (lambda found: of_sqlite(found, tmp_path)),  # type: ignore[arg-type, return-value]
+                (lambda found: of_postgres(found, uri)) if uri else (lambda found: of_sqlite(found, tmp_path)),
                 chance,
                 count,
             )
@@ -121,8 +121,8 @@ def test_prove_restore(request: pytest.FixtureRequest, tmp_path: Path, database:
             assert states(engine) == {"accepted": total}
     engine.dispose()
     print(
-        f"\nPROOF restore {database}: {rounds} snapshots restored in the middle of {total:,} messages on three channels, "
-        f"{forgotten:,} sends that the restored database had forgotten; 0 resent, 0 lost "
+        f"\nPROOF restore {database}: {rounds} snapshots restored in the middle of {total:,} messages on three "
+        f"channels, {forgotten:,} sends that the restored database had forgotten; 0 resent, 0 lost "
         f"(0 in {forgotten} bounds the rate at {3 / forgotten:.4f})"
     )
 
@@ -136,7 +136,7 @@ def test_a_postgres_copy_restored_says_nothing_twice(
             postgres_engine,
             room,
             lambda found: journal_of(found, tmp_path),
-            lambda found: of_postgres(found, postgres_uri),  # type: ignore[arg-type, return-value]
+            lambda found: of_postgres(found, postgres_uri),
             random.Random(1),
             10,
         )
