@@ -64,7 +64,7 @@ class Cell:
     def waits(self) -> tuple[float, float]:
         """Seconds up to the dot and after it: short only where they must run out."""
         hangs = self.fault == "hang"
-        return (0.5 if hangs and self.phase != "dot" else 8, 0.5 if hangs else 8)
+        return (0.3 if hangs and self.phase != "dot" else 8, 0.3 if hangs else 8)
 
     @property
     def hidden(self) -> tuple[bool, ...]:
