@@ -13,11 +13,13 @@ from beforehand.settings import Settings
 from beforehand.wiring import App, wires
 from messaging import outbox, receipts, taken_back, told, unknown
 from messaging.channels.base import Envelope
+from messaging.channels.callbacks import attempt_token
 from messaging.claims import Claim
 from messaging.context import contexts
 from messaging.dispatch import DispatchReport, EnvelopeOf, Plan, dispatch
 from messaging.journal.reconciling import pay
 from messaging.links import unsubscribe_headers
+from messaging.mail_events import token_headers
 from messaging.pace import Rate, Rates
 from messaging.rendering import RenderingError, Templates
 from messaging.sweeper import sweep
@@ -168,6 +170,7 @@ def _envelope(templates: Templates, claim: Claim, context: Mapping[str, Any], se
         subject=rendered.subject,
         html=rendered.html,
         language=rendered.language,
-        headers=unsubscribe_headers(context["links"]["unsubscribe"], settings.unsubscribe_mailbox) if ends else {},
+        headers=(unsubscribe_headers(context["links"]["unsubscribe"], settings.unsubscribe_mailbox) if ends else {})
+        | token_headers(settings.mail_provider, attempt_token(secret_of(settings), claim.attempt_id)),
         options={"connect_to": desk} if desk else {},
     )

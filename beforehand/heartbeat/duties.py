@@ -36,6 +36,7 @@ class Work:
     reap: Callable[[datetime], object]
     poll_receipts: Callable[[datetime], object]
     call_webhooks: Callable[[], object] = lambda: None
+    read_mail: Callable[[], object] = lambda: None
     write_down: Callable[[RuleSet, str, datetime], object] = lambda _loaded, _problems, _now: None
 
 
@@ -61,6 +62,9 @@ def duties(hands: Hands, work: Work, book: RuleBook, prefect: PrefectWatch) -> l
     async def webhooks() -> None:
         await asyncio.to_thread(work.call_webhooks)
 
+    async def mail() -> None:
+        await asyncio.to_thread(work.read_mail)
+
     async def receipts() -> None:
         await asyncio.to_thread(work.poll_receipts, hands.clock())
 
@@ -84,6 +88,7 @@ def duties(hands: Hands, work: Work, book: RuleBook, prefect: PrefectWatch) -> l
         Beat("notices", 2, prefect.tell_rules, alone=False),
         Beat("reap", 10, reap),
         Beat("fall back", 10, prefect.passes_without),
+        Beat("mail", 5, mail),
         Beat("receipts", 30, receipts),
         Beat("dead runs", 30, prefect.crash_dead_runs),
     ]

@@ -14,6 +14,7 @@ from beforehand.heartbeat import Heartbeat, RuleBook
 from beforehand.heartbeat.duties import Work, duties
 from beforehand.heartbeat.prefect import PrefectSide, PrefectWatch
 from beforehand.passes.in_force import write_down
+from beforehand.returned import read_maildir
 from beforehand.runtime.child import PrefectChild, is_healthy
 from beforehand.wiring import App
 from flows.boot import new_boot
@@ -127,6 +128,7 @@ class House:
             poll_receipts=lambda now: dispatching.poll_receipts(app, now),
             write_down=lambda loaded, problems, now: write_down(app, loaded, problems, now),
             call_webhooks=lambda: dispatching.call_webhooks(app, stopping=lambda: self._closing),
+            read_mail=lambda: read_maildir(app, app.settings.maildir) if app.settings.maildir else None,
         )
         beats = duties(self.hands, work, self.book, self.watch)
         self._heartbeat = Heartbeat(app.engine, app.clock, self.boot, beats)

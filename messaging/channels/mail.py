@@ -137,7 +137,8 @@ class Mail:
             return _broken(wire.phase, broken)
         else:
             self._kept.put(wire)
-            return Outcome(OutcomeClass.ACCEPTED, code="250", content={"reply": _plain(answer)})
+            name = letter.token or None  # what is told of this mail later names it by this
+            return Outcome(OutcomeClass.ACCEPTED, code="250", provider_id=name, content={"reply": _plain(answer)})
         finally:
             with self._counting:
                 self._busy -= 1
