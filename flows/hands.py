@@ -13,6 +13,7 @@ from typing import Protocol
 from beforehand import ingest, passes
 from beforehand.dispatching import dispatch_due
 from beforehand.ingest.issues import declare
+from beforehand.passes.households import form_households
 from beforehand.passes.outcome import Outcome, what_became
 from beforehand.wiring import App, bootstrap
 from models.terms import Terms
@@ -128,6 +129,7 @@ def ingest_counts(app: App, mapping: Path, data: Path | None = None) -> Mapping[
     Raises MappingErrors and SourcesUnusable.
     """
     report = ingest.run(app.engine, mapping, now=app.clock(), settings=app.settings, data=data)
+    form_households(app, report)
     if report.problems:
         raise SourcesUnusable(report.problems)
     return {

@@ -231,7 +231,7 @@ def _of_customer() -> list[ColumnElement[Any]]:
     c = customer.c
     own = preference.c
     channel, language = func.coalesce(own.channel, c.preferred_channel), func.coalesce(own.language, c.language)
-    person = func.coalesce(c.household_id, c.id)
+    person = func.coalesce(-c.household_id, c.id)  # below 0, so that no household is taken for a customer
     own_hours = own.quiet_from + literal("-") + own.quiet_until
     return [channel, language, func.nullif(c.time_zone, ""), c.phone, c.email, c.country, person, own_hours]
 

@@ -29,7 +29,7 @@ from sqlalchemy import (
 )
 
 from messaging.candidates import TABLES, candidate, customer, match, message, open_for_decision, outside_key, table_of
-from messaging.guards.cap import displace
+from messaging.guards.cap import FATE, displace
 from messaging.guards.case import Case
 from messaging.guards.times import later
 from messaging.journal.past import recall
@@ -38,7 +38,7 @@ from messaging.vouchers import CROCKFORD, RandomBytes, code_hash, new_salt, vouc
 from models.database import dialect_insert
 from models.terms import Send, Wait, after
 from models.types import Json, UTCDateTime
-from models.vocabulary import MatchState, MessageState, Reason, WebhookState
+from models.vocabulary import MatchState, MessageState, Reason, WebhookState, WhenCapped
 
 voucher = TABLES["voucher"]
 task = TABLES["task"]
@@ -223,6 +223,8 @@ def _issue_vouchers(connection: Connection, case_: Case, secret: bytes, random: 
 def _details(case_: Case, send: Send) -> dict[str, Any]:
     """What the channels need beside the text; empty words are left out."""
     said = {"connect_to": send.connect_to, "survey": send.survey, "tries": send.tries if send.tries > 1 else None}
+    if case_.terms.when_capped is WhenCapped.DEFER:
+        said[FATE] = WhenCapped.DEFER.value
     if case_.run.voucher is not None:
         said["voucher"] = True
     return {word: value for word, value in said.items() if value is not None}

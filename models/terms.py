@@ -7,7 +7,7 @@ from typing import Any
 
 from dateutil.relativedelta import relativedelta
 
-from models.vocabulary import Channel, Purpose, RuleStatus
+from models.vocabulary import Channel, Purpose, RuleStatus, WhenCapped
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,8 @@ class Terms:
     """All of a rule but its conditions. ``version`` is the hash of its content; ``valid_for`` None: no deadline.
 
     ``live_from`` is the moment of ``from:``; None: the house's default (``from_now``: the rule says ``now`` itself).
-    ``percent`` is the share of customers it is rolled out to; None: all.
+    ``percent`` is the share of customers it is rolled out to; None: all. ``when_capped``: what becomes of a message to
+    somebody who has heard enough.
     """
 
     rule_id: str
@@ -127,6 +128,7 @@ class Terms:
     why: str = ""
     events: tuple[str, ...] = ()
     cron: tuple[str, ...] = field(default=())
+    when_capped: WhenCapped = WhenCapped.SKIP
 
 
 def after(moment: datetime, lasts: relativedelta) -> datetime:

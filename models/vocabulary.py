@@ -32,6 +32,14 @@ RUNNING = (RuleStatus.LIVE, RuleStatus.SHADOW)
 """The statuses of a rule that runs by its clock and its events."""
 
 
+class WhenCapped(StrEnum):
+    """What becomes of a message when the customer has heard enough, as ``limits.when_capped`` of its rule says."""
+
+    SKIP = "skip"
+    DEFER = "defer"
+    OTHER_CHANNEL = "other channel"
+
+
 class Reason(StrEnum):
     """A gate's verdict: why something is not sent (or not yet). Shown to people through :data:`REASON_TEXT`."""
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from models.vocabulary import Reason
+from models.vocabulary import Reason, WhenCapped
 from rules.facts import Subject
 from rules.json_conditions import Schema, definitions, ref, text_of
 from rules.schema import (
@@ -133,6 +133,7 @@ def _limits() -> Schema:
         "at_most": text_of(r"^\s*\d+ messages? per (hour|day|week|month)\s*$"),
         "brake": SHARE,
         "holdout": SHARE,
+        "when_capped": {"enum": [*WhenCapped]},
     }
     return _object(LIMIT_KEYS, shapes)
 

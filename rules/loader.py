@@ -10,7 +10,7 @@ from pathlib import Path
 from dateutil.relativedelta import relativedelta
 
 from models.terms import OncePer, Terms
-from models.vocabulary import Purpose, RuleStatus
+from models.vocabulary import Purpose, RuleStatus, WhenCapped
 from rules.attributes import with_attributes
 from rules.conditions import Group, Parser
 from rules.errors import Problem, RuleErrors, closest, listing
@@ -181,6 +181,7 @@ class _Loader:
             why=self._text(root, "why"),
             events=events,
             cron=crons,
+            when_capped=self._when_capped(limits),
         )
 
     def _keys(self, node: Node, known: dict[str, str], kind: str) -> None:
@@ -326,6 +327,13 @@ class _Loader:
             expected = f"'holdout: {share:g}% {ALSO}', or no holdout"
             self.said.add(limits.value["holdout"], said, expected=expected)
         return share
+
+    def _when_capped(self, limits: Node) -> WhenCapped:
+        node = limits.value.get("when_capped") if limits.is_map else None
+        if node is not None and node.value not in tuple(WhenCapped):
+            self.said.unknown(node, "fate", str(node.value), [*WhenCapped])
+            return WhenCapped.SKIP
+        return WhenCapped.SKIP if node is None else WhenCapped(node.value)
 
     def _live_from(self, root: Node) -> datetime | None:
         node = root.value.get("from")

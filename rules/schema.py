@@ -34,6 +34,7 @@ LIMIT_KEYS: dict[str, str] = {
     "at_most": "such as 500 messages per day",
     "brake": "such as 5% of customers",
     "holdout": "such as 5%; under purpose: service only as 5% also for service",
+    "when_capped": "when the customer has heard enough: skip, defer or other channel",
 }
 SEND_KEYS = ("send", "by", "valid_for", "else")
 CALL_KEYS = ("call", "connect_to", "tries", "every", "else", "valid_for")

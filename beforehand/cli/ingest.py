@@ -34,6 +34,7 @@ def ingest(
     from sqlalchemy.exc import SQLAlchemyError
 
     from beforehand.ingest import MappingErrors, run
+    from beforehand.passes.households import form_households
 
     app = wired()
     console = Console(stderr=True)
@@ -42,6 +43,7 @@ def ingest(
             report = run(
                 app.engine, sources, now=moment(now, app), settings=app.settings, data=data, var=var, progress=progress
             )
+        form_households(app, report)
     except SQLAlchemyError as wrong:
         fail(
             f"The database does not take it: {str(wrong).splitlines()[0]}\nWhat was written before is kept; try again."

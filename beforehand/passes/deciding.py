@@ -17,6 +17,7 @@ from messaging import guards
 from messaging.candidates import TABLES, candidate, fill_from_subjects, open_for_decision
 from messaging.guards.times import count_waiting
 from messaging.plan import insert_if_new, keep_version, one_decision_at_a_time, plan_new
+from messaging.shares import note_share
 from messaging.steps import first_speaking, leading_waits
 from messaging.vouchers import RandomBytes
 from models.database import reading, writing
@@ -86,6 +87,7 @@ def run_rule(
     with writing(app.engine) as connection:
         one_decision_at_a_time(connection)
         bring_one_into_force(connection, rule, now)
+        note_share(connection, app.settings.holdout, now)
         return pass_on(connection, app, rule, now, slot=slot, random=random)
 
 

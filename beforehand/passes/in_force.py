@@ -8,6 +8,7 @@ from sqlalchemy import Connection, delete, func, select
 
 from beforehand.wiring import App
 from messaging.plan import keep_version
+from messaging.shares import note_share
 from models.database import dialect_insert, writing
 from models.delivery import RulePass
 from models.housekeeping import Notice, RuleInForce
@@ -29,6 +30,7 @@ def write_down(app: App, loaded: RuleSet, problems: str, now: datetime) -> None:
     """What a long-lived process has in force; ``problems`` say why an edit was refused, empty where none was."""
     with writing(app.engine) as connection:
         bring_into_force(connection, loaded.rules, now)
+        note_share(connection, app.settings.holdout, now)
         notice(connection, RULES, problems, now)
 
 
@@ -52,6 +54,7 @@ def _bring(connection: Connection, rule: Rule, row: Any, now: datetime) -> None:
     if row is not None and (row.version, row.status) == (terms.version, terms.status):
         return
     keep_version(connection, rule.id, terms.version, rule.text, now)
+    note_share(connection, terms.holdout_percent or 0, now, rule_id=rule.id)
     live = live_since(connection, rule.id, row, now) if terms.status is RuleStatus.LIVE else None
     _write(connection, rule.id, version=terms.version, status=terms.status.value, since=now, live_since=live)
 

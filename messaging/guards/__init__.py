@@ -29,6 +29,7 @@ class Gate:
 FIRST_GATES: tuple[Gate, ...] = (
     Gate("known occasion", occasion.known_occasion, (Reason.KNOWN_OCCASION,), "limits.once_per"),
     Gate("backlog", backlog.left_alone, (Reason.BACKLOG,), "from"),
+    Gate("house holdout", draw.held_out_of_all, (Reason.HOUSE_HOLDOUT,), "BEFOREHAND_HOLDOUT"),
     Gate("holdout", draw.held_out, (Reason.HOLDOUT,), "limits.holdout"),
     Gate("rollout", draw.not_rolled_out, (Reason.NOT_IN_ROLLOUT,), "percent"),
 )
@@ -45,6 +46,7 @@ STEP_GATES: tuple[Gate, ...] = (
     Gate("cap per person", cap.capped, (Reason.CAP,), "BEFOREHAND_CAPS"),
     Gate("rule live", occasion.rule_not_live, (Reason.RULE_NOT_LIVE,), "status"),
     Gate("guest list", channels.on_guest_list, (Reason.NOT_ON_GUEST_LIST,), "BEFOREHAND_GUEST_LIST"),
+    Gate("cap per channel", cap.channel_capped, (Reason.CAP,), "BEFOREHAND_CAPS"),
     Gate("channel", channels.choose, ()),
     Gate("quiet hours", times.quiet_hours, (Reason.QUIET_HOURS, Reason.NO_COMMON_HOUR), "BEFOREHAND_QUIET_HOURS"),
     Gate("send-by", times.send_by, (Reason.TOO_LATE,), "limits.valid_for"),

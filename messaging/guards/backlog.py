@@ -12,7 +12,7 @@ from models.vocabulary import MatchState, Reason, RuleStatus
 NEVER_ACTED_ON = (Reason.SHADOW, Reason.RULE_NOT_LIVE)
 """Reasons of earlier passes in which the rule acted on nobody: such rows are no better than none."""
 
-DRAWN = (Reason.HOLDOUT, Reason.NOT_IN_ROLLOUT)
+DRAWN = (Reason.HOUSE_HOLDOUT, Reason.HOLDOUT, Reason.NOT_IN_ROLLOUT)
 """The same for those who were left out by the draw, once they no longer are."""
 
 
@@ -45,12 +45,21 @@ def _row(*where: ColumnElement[bool]) -> ColumnElement[bool]:
 
 def _still_backlog(case_: Case) -> ColumnElement[bool]:
     still = match.c.seen_at >= case_.last_pass if case_.last_pass else literal(1) == literal(1)
-    return _row(match.c.reason == Reason.BACKLOG, still)
+    # The house's holdout is a setting: when it ends, no text of a rule changes, and nobody has asked for the past.
+    drawn = draw.is_held_out_of_all(case_)
+    released = _row(match.c.reason == Reason.HOUSE_HOLDOUT, still)
+    return or_(
+        _row(match.c.reason == Reason.BACKLOG, still), released if drawn is None else and_(released, not_(drawn))
+    )
+
+
+def _draws(case_: Case) -> list[ColumnElement[bool] | None]:
+    return [draw.is_held_out_of_all(case_), draw.is_held_out(case_), draw.is_not_rolled_out(case_)]
 
 
 def _not_acted_on(backlog: Backlog, case_: Case) -> ColumnElement[bool]:
     reasons = (*NEVER_ACTED_ON, Reason.BACKLOG) if backlog.anew else NEVER_ACTED_ON
-    in_draw = [found for found in (draw.is_held_out(case_), draw.is_not_rolled_out(case_)) if found is not None]
+    in_draw = [found for found in _draws(case_) if found is not None]
     let_in = and_(_row(match.c.reason.in_(DRAWN)), *[not_(found) for found in in_draw])
     return or_(_row(match.c.reason.in_(reasons)), let_in)
 

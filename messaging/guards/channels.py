@@ -115,7 +115,8 @@ def _consent_reason(case_: Case, newest: Subquery) -> ColumnElement[Any]:
     return case(said_no)
 
 
-def _withhold_without_choice(connection: Connection, reason: Reason | ColumnElement[Any]) -> None:
+def withhold_without_choice(connection: Connection, reason: Reason | ColumnElement[Any]) -> None:
+    """Withhold from whom no choice is left to."""
     left = select(choice.c.id).where(choice.c.candidate_id == candidate.c.id, choice.c.reason.is_(None))
     withhold(connection, reason, ~left.exists())
 
@@ -126,7 +127,7 @@ def consented(connection: Connection, case_: Case) -> None:
         return
     no = select(choice.c.id).where(choice.c.candidate_id == candidate.c.id, choice.c.reason == Reason.OPTED_OUT.value)
     verdict = case((no.exists(), literal(Reason.OPTED_OUT.value)), else_=literal(Reason.NO_CONSENT.value))
-    _withhold_without_choice(connection, verdict)
+    withhold_without_choice(connection, verdict)
 
 
 def suppressed(connection: Connection, case_: Case) -> None:
@@ -142,7 +143,7 @@ def suppressed(connection: Connection, case_: Case) -> None:
     known = {(row.address_hash, row.channel) for row in rows}
     if known:
         _strike_barred(connection, case_, known)
-        _withhold_without_choice(connection, Reason.SUPPRESSED)
+        withhold_without_choice(connection, Reason.SUPPRESSED)
 
 
 def _strike_barred(connection: Connection, case_: Case, known: set[tuple[str, str]]) -> None:
@@ -172,7 +173,7 @@ def reachable(connection: Connection, case_: Case) -> None:
     )
     if case_.run.other > 1:
         _strike_tried(connection, case_.run)
-    _withhold_without_choice(connection, Reason.UNREACHABLE)
+    withhold_without_choice(connection, Reason.UNREACHABLE)
 
 
 def _strike_tried(connection: Connection, run: Run) -> None:
@@ -200,7 +201,7 @@ def on_guest_list(connection: Connection, case_: Case) -> None:
         connection.execute(insert(guest), [{"address": spelling} for spelling in sorted(spellings)])
     here = func.lower(choice.c.address).in_(_guests())
     connection.execute(update(choice).where(choice.c.reason.is_(None), ~here).values(reason=Reason.NOT_ON_GUEST_LIST))
-    _withhold_without_choice(connection, Reason.NOT_ON_GUEST_LIST)
+    withhold_without_choice(connection, Reason.NOT_ON_GUEST_LIST)
 
 
 def _is(kind: str, address: str) -> bool:

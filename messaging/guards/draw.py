@@ -2,7 +2,7 @@
 
 ``customer.bucket`` (0 to 9999) is as good as random and never changes. Each rule shuffles the buckets in its own way:
 ``(bucket * factor + offset) % 10000`` gives each bucket another place. A share is the places below it, so a greater
-share keeps everybody that a smaller one has.
+share keeps everybody that a smaller one has. A household is drawn as one, by the bucket of its first member.
 """
 
 import hashlib
@@ -13,10 +13,15 @@ from sqlalchemy import ColumnElement, Connection, Integer, and_, cast, func, lit
 from messaging.candidates import candidate, customer
 from messaging.guards.case import Case, withhold
 from models.customer import BUCKETS, IN_EVERY_HOLDOUT
-from models.vocabulary import Reason
+from models.terms import Terms
+from models.vocabulary import Purpose, Reason
 
 FACTORS = [number for number in range(1, BUCKETS) if number % 2 and number % 5]
 """They share nothing with 10,000, so each of them gives every bucket another place."""
+
+
+EVERY_RULE = ""
+"""Stands for the rule's id where the house holds out from all of them."""
 
 
 def shuffle(secret: bytes, what: str, rule_id: str) -> tuple[int, int]:
@@ -37,13 +42,29 @@ def _share(percent: float) -> int:
 
 def is_held_out(case_: Case) -> ColumnElement[bool] | None:
     """A condition on ``candidate``: kept out of this rule on purpose. None: the rule holds nobody out."""
-    share = case_.terms.holdout_percent
-    if not share:
+    return _drawn(case_, case_.terms.rule_id, case_.terms.holdout_percent or 0)
+
+
+def is_held_out_of_all(case_: Case) -> ColumnElement[bool] | None:
+    """The same for the house's own holdout: kept out of all marketing and all surveys (see :func:`of_the_house`)."""
+    return _drawn(case_, EVERY_RULE, of_the_house(case_.terms, case_.policy.holdout))
+
+
+def of_the_house(terms: Terms, percent: float) -> float:
+    """Which share the house holds out from a rule. A service rule is owed, unless its file names a holdout itself."""
+    return 0 if terms.purpose is Purpose.SERVICE and not terms.holdout_percent else percent
+
+
+def _drawn(case_: Case, rule_id: str, percent: float) -> ColumnElement[bool] | None:
+    if not percent:
         return None
-    bucket = customer.c.bucket
-    place = place_of(bucket, case_.policy.secret, "holdout", case_.terms.rule_id)
-    drawn = or_(bucket == IN_EVERY_HOLDOUT, and_(bucket >= 0, place < _share(share)))
-    return select(customer.c.id).where(customer.c.id == candidate.c.customer_id, drawn).correlate(candidate).exists()
+    first = customer.alias("first_of_household")
+    bucket = func.coalesce(first.c.bucket, customer.c.bucket)
+    place = place_of(bucket, case_.policy.secret, "holdout", rule_id)
+    drawn = or_(bucket == IN_EVERY_HOLDOUT, and_(bucket >= 0, place < _share(percent)))
+    together = customer.outerjoin(first, first.c.id == customer.c.household_id)
+    mine = select(customer.c.id).select_from(together).where(customer.c.id == candidate.c.customer_id, drawn)
+    return mine.correlate(candidate).exists()
 
 
 def is_not_rolled_out(case_: Case) -> ColumnElement[bool] | None:
@@ -65,6 +86,13 @@ def held_out(connection: Connection, case_: Case) -> None:
     drawn = is_held_out(case_)
     if drawn is not None:
         withhold(connection, Reason.HOLDOUT, drawn)
+
+
+def held_out_of_all(connection: Connection, case_: Case) -> None:
+    """Withhold from the customers whom the house keeps out of all marketing and all surveys."""
+    drawn = is_held_out_of_all(case_)
+    if drawn is not None:
+        withhold(connection, Reason.HOUSE_HOLDOUT, drawn)
 
 
 def not_rolled_out(connection: Connection, case_: Case) -> None:

@@ -56,6 +56,28 @@ def later(moment: ColumnElement[Any], lasts: relativedelta, now: datetime) -> Co
     return moment_plus(moment, literal(micros, BigInteger()))
 
 
+class next_hour(GenericFunction[datetime]):
+    """The full hour (UTC) that a moment is at, or the next one: ``next_hour(moment) -> moment``."""
+
+    type = UTCDateTime()
+    inherit_cache = True
+
+
+HOUR = 3_600_000_000
+
+
+@compiles(next_hour, "sqlite")
+def _hour_sqlite(element: FunctionElement[datetime], compiler: SQLCompiler, **kw: Any) -> str:
+    (moment,) = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"(({moment} + {HOUR - 1}) / {HOUR} * {HOUR})"
+
+
+@compiles(next_hour, "postgresql")
+def _hour_postgresql(element: FunctionElement[datetime], compiler: SQLCompiler, **kw: Any) -> str:
+    (moment,) = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"date_trunc('hour', {moment} + INTERVAL '3599999999 microseconds', 'UTC')"
+
+
 def tell_local_times(connection: Connection, case_: Case) -> None:
     """Work out, once for each zone, its calendar day."""
     zones = connection.execute(select(candidate.c.zone).distinct()).scalars().all()
@@ -81,10 +103,8 @@ def quiet_hours(connection: Connection, case_: Case) -> None:
         return
     connection.execute(insert(quiet_time), late)
     here = and_(*(quiet_time.c[column.name] == column for column in _place()))
-    moved = update(candidate).where(*spoken, here).values(due_at=quiet_time.c.free_at)
-    connection.execute(moved)
-    if any(row["free_at"] is None for row in late):
-        withhold(connection, Reason.NO_COMMON_HOUR, candidate.c.due_at.is_(None))
+    withhold(connection, Reason.NO_COMMON_HOUR, candidate.c.channel.is_not(None), here, quiet_time.c.free_at.is_(None))
+    connection.execute(update(candidate).where(*spoken, here).values(due_at=quiet_time.c.free_at))
 
 
 def _place() -> list[ColumnElement[Any]]:
@@ -107,16 +127,17 @@ def _quiet_row(
 def send_by(connection: Connection, case_: Case) -> None:
     """Withhold what could only go after ``valid_for`` is over; it counts from when the subject was matched."""
     send = case_.run.send
-    connection.execute(update(candidate).values(expires_at=_ends(case_, send)))
+    connection.execute(update(candidate).values(expires_at=ends_of(case_, send)))
     if send is not None and send.otherwise is not None:
         other = update(candidate).where(candidate.c.step.like("%.else"))
-        connection.execute(other.values(expires_at=_ends(case_, send.otherwise)))
+        connection.execute(other.values(expires_at=ends_of(case_, send.otherwise)))
     if send is not None:
         withhold(connection, Reason.TOO_LATE, candidate.c.due_at >= candidate.c.expires_at)
 
 
-def _ends(case_: Case, send: Send | None) -> ColumnElement[Any]:
+def ends_of(case_: Case, send: Send | None = None) -> ColumnElement[Any]:
     """When a candidate's ``send`` is too late, by its own word or else the rule's; null: never."""
+    send = send or case_.run.send
     lasts = (send.valid_for if send else None) or case_.terms.valid_for
     return later(candidate.c.matched_at, lasts, case_.now) if lasts else cast(null(), UTCDateTime())
 
