@@ -35,7 +35,7 @@ class Header:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of an attempt, as it was answered."""
+    """What became of an attempt, as it was answered; ``suppress``: its address must not be used any more."""
 
     kind: OutcomeClass
     code: str
@@ -105,7 +105,10 @@ def armed_line(
 
 def done_line(number: int, results: Iterable[tuple[Claim, Outcome]], now: datetime) -> str:
     """The line of some results; ``number`` 0: the database has not written them down."""
-    rows = [[c.attempt_id, c.lease, o.kind.value, o.code[:40], o.provider_id, int(o.suppress)] for c, o in results]
+    rows = [
+        [c.attempt_id, c.lease, o.kind.value, o.code[:40], o.provider_id, int(o.suppress or o.bad_address)]
+        for c, o in results
+    ]
     return _line({"n": number, "t": now.isoformat(), "done": rows})
 
 
