@@ -9,6 +9,7 @@ from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from beforehand.web.postroom import views
+from beforehand.web.postroom.faults import KINDS, PHASES, WORDS
 from beforehand.web.postroom.house import House
 
 _HERE = Path(__file__).parent
@@ -33,6 +34,7 @@ def _templates() -> Environment:
         loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     templates.globals.update(CHANNELS=views.CHANNELS, LANGUAGES=views.LANGUAGES)
+    templates.globals.update(KINDS=KINDS, PHASES=PHASES, WORDS=WORDS, PLACES=views.PLACES)
     templates.filters.update(snippet=views.snippet)
     return templates
 
@@ -64,6 +66,10 @@ def router(house: House) -> APIRouter:
             totals=views.totals(ledger),
             languages=views.languages(ledger),
             version=ledger.version,
+            faults=house.faults.left,
+            happened=house.faults.happened,
+            fates=dict(house.fates),
+            keys=dict(house.keys),
             **detail,
         )
         return HTMLResponse(text, headers=_HEADERS)

@@ -29,6 +29,13 @@ LANGUAGES = {
     "th": "ไทย · Thai",
     "zh": "中文 · Chinese",
 }
+PLACES = {
+    "messages": "Sending an SMS",
+    "calls": "Making a call",
+    "listing": "Listing what was taken",
+    "callback": "Telling our side of a status",
+    "mail": "Taking an e-mail",
+}
 CHANNELS = {"sms": "SMS", "voice": "Calls", "email": "E-mails", "webhook": "Webhooks"}
 
 
