@@ -72,6 +72,15 @@ class Files:
 
 
 @dataclass(frozen=True)
+class CallToStaff:
+    """Something that only staff can put right, while it lasts: what it is about, what is wrong, since when."""
+
+    topic: str
+    said: str
+    since: datetime
+
+
+@dataclass(frozen=True)
 class Status:
     """How things stand at ``now``. ``running`` names the process that holds the heartbeat, None: no house runs.
 
@@ -86,6 +95,7 @@ class Status:
     refused_since: datetime | None
     messages: dict[str, int]
     held_since: datetime | None = None
+    calls: list[CallToStaff] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """The status as JSON values; moments as ISO 8601."""
@@ -109,7 +119,15 @@ def status_of(app: App, now: datetime) -> Status:
             ).scalar_one_or_none(),
             messages=_messages(connection),
             held_since=held_since(connection),
+            calls=_calls(connection),
         )
+
+
+def _calls(connection: Connection) -> list[CallToStaff]:
+    """What staff are called for; the rule files' own notice is told with the files."""
+    n = NOTICE.c
+    rows = connection.execute(select(n.topic, n.said, n.since).where(n.topic != RULES).order_by(n.since, n.topic))
+    return [CallToStaff(*row) for row in rows]
 
 
 def _standing(row: Any, passes: Mapping[str, LastPass], waiting: Mapping[str, dict[str, int]]) -> RuleStanding:

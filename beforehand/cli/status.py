@@ -48,6 +48,8 @@ def _lines(seen: "Status") -> Iterator[tuple[str, str]]:
         since = f"{seen.held_since:%Y-%m-%d %H:%M} UTC"
         yield f"Everything is held since {since}: the database knows less than what was sent from it.", "red"
         yield "Run `beforehand reconcile`; docs/how-to/restore-a-backup.md says what it does.", "red"
+    for call in seen.calls:
+        yield f"Staff are called since {call.since:%Y-%m-%d %H:%M} UTC, {call.topic}: {call.said}", "red"
     if not seen.rules:
         yield "No rule has been in force yet: `beforehand up` or `beforehand run RULE` brings them into force.", ""
     for word, said in (("new", "not in force yet"), ("changed", "changed"), ("gone", "without a file")):

@@ -21,6 +21,7 @@ from beforehand.passes.in_force import write_down
 from beforehand.status import status_of
 from flows.deployments import wanted
 from flows.hands import of_app
+from messaging.breaker import call_staff
 from models.database import writing
 from models.vocabulary import Reason
 from tests.deciding import NOON, House, house_for_commands
@@ -181,7 +182,7 @@ def test_a_shadow_rule_runs_by_clock_and_by_event_and_sends_nothing(house: House
     house.rule(status="shadow", when="{every: 1 hour, event: customer.updated}")
     house.rule("silent", status="draft", when="{every: 1 hour, event: customer.updated}")
     house.customer()
-    with writing(house.engine) as connection:
+    with writing(house.app.engine) as connection:
         connection.execute(models.Change.__table__.insert(), [{"event": "customer.updated", "changed_at": NOON}])  # type: ignore[attr-defined]
     assert event_rules_due(house.app, NOON) == ["hello"]
     hands = of_app(house.app)
@@ -193,3 +194,13 @@ def test_a_shadow_rule_runs_by_clock_and_by_event_and_sends_nothing(house: House
     assert house.rows(models.Match, "state", "reason", "version") == [("withheld", "shadow", report.version)]
     assert event_rules_due(house.app, NOON) == [], "the event was seen"
     assert house.rows(models.Message) == []
+
+
+def test_status_says_what_staff_are_called_for(house: House) -> None:
+    house.rule()
+    said = "its signature is wrong"
+    with writing(house.app.engine) as connection:
+        call_staff(connection, "callbacks:signature", said, NOON)
+    assert [(call.topic, call.said, call.since) for call in status_of(house.app, NOON).calls] == [
+        ("callbacks:signature", said, NOON)
+    ]
