@@ -86,6 +86,8 @@ class Mail:
             letter = self._letter(envelope)
         except BadMail as wrong:
             return Outcome(OutcomeClass.REFUSED, code="bad_mail", content={"error": str(wrong)})
+        except Exception as wrong:  # the library raises many kinds for odd text; nothing has been sent, that is known
+            return Outcome(OutcomeClass.REFUSED, code="bad_mail", content={"error": type(wrong).__name__})
         until = time.monotonic() + self.server.timeout
         kept = self._take(until)
         if kept is not None:
