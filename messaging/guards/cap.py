@@ -23,7 +23,7 @@ from sqlalchemy import (
     update,
 )
 
-from messaging.candidates import UNTOLD, candidate, choice, customer, message, open_for_decision
+from messaging.candidates import candidate, choice, counts, customer, message, open_for_decision
 from messaging.guards.case import Case, withhold
 from messaging.guards.channels import withhold_without_choice
 from messaging.guards.times import ends_of, later, next_hour
@@ -67,7 +67,7 @@ def _counted(case_: Case, cap: Cap, channel: Channel | None = None) -> Select[An
         .where(
             message.c.purpose == case_.terms.purpose.value,
             message.c.due_at > cap.since(case_.now),
-            message.c.state.not_in(UNTOLD),
+            counts(),
         )
     )
     return found.where(message.c.channel == channel.value) if channel else found

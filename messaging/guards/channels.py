@@ -179,11 +179,10 @@ def reachable(connection: Connection, case_: Case) -> None:
 def _strike_tried(connection: Connection, run: Run) -> None:
     """Strike out the channels by which this very message was tried already: its address was bad there."""
     same = or_(message.c.step == run.branch, message.c.step.like(f"{run.branch}.other%"))
-    mine = candidate.c.match_id == message.c.match_id
     tried = (
-        select(candidate.c.id)
-        .join(message, mine & same & (message.c.channel == choice.c.channel))
-        .where(candidate.c.id == choice.c.candidate_id)
+        select(message.c.id)
+        .join(candidate, candidate.c.match_id == message.c.match_id)
+        .where(candidate.c.id == choice.c.candidate_id, message.c.channel == choice.c.channel, same)
         .correlate(choice)
         .exists()
     )
