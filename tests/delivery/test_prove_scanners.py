@@ -103,19 +103,19 @@ def fetched(links: list[str], times: int) -> int:
 
 
 def clicked(browser: Browser, links: list[str]) -> int:
-    """Open each link in a browser that runs scripts, and click every anchor of each page. Returns the page loads."""
+    """Open each link in a browser that runs scripts, and click every anchor of each page. Returns the page loads.
+
+    Telephone numbers are not clicked: the browser would ask for a program, and wait.
+    """
     context, loads = browser.new_context(), 0
     page = context.new_page()
     for link in links:
         page.goto(link)
         here = page.url
-        for number in range(page.locator("a[href]").count()):
-            anchor = page.locator("a[href]").nth(number)
-            if (anchor.get_attribute("href") or "").startswith("tel:"):
-                anchor.click()
-                continue
-            with page.expect_navigation():
-                anchor.click()
+        anchors = page.locator("a[href]:not([href^='tel:'])")
+        for number in range(anchors.count()):
+            anchors.nth(number).click()
+            page.wait_for_url(lambda url, here=here: url != here)
             page.goto(here)
             loads += 2
         page.evaluate("() => [...document.links].map(a => fetch(a.href, {mode: 'no-cors'}).catch(() => 0))")
