@@ -10,6 +10,7 @@ from sqlalchemy import Connection, and_, func, or_, select
 from beforehand.passes import rules_of
 from beforehand.passes.in_force import GONE, IN_FORCE, NOTICE, RULE_PASS, RULES
 from beforehand.wiring import App
+from messaging.breaker import opened
 from messaging.journal.marks import held_since
 from models.database import reading
 from models.delivery import Match, Message
@@ -81,6 +82,17 @@ class CallToStaff:
 
 
 @dataclass(frozen=True)
+class Resting:
+    """An account or sender at fault: the ``channels`` that rest, what it said, how often in a row, until when."""
+
+    name: str
+    channels: list[str]
+    code: str
+    times: int
+    until: datetime
+
+
+@dataclass(frozen=True)
 class Status:
     """How things stand at ``now``. ``running`` names the process that holds the heartbeat, None: no house runs.
 
@@ -96,6 +108,7 @@ class Status:
     messages: dict[str, int]
     held_since: datetime | None = None
     calls: list[CallToStaff] = field(default_factory=list)
+    resting: list[Resting] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """The status as JSON values; moments as ISO 8601."""
@@ -120,6 +133,10 @@ def status_of(app: App, now: datetime) -> Status:
             messages=_messages(connection),
             held_since=held_since(connection),
             calls=_calls(connection),
+            resting=[
+                Resting(one.name, [channel.value for channel in one.channels], one.code, one.times, one.until)
+                for one in opened(connection)
+            ],
         )
 
 

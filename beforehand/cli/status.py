@@ -48,6 +48,10 @@ def _lines(seen: "Status") -> Iterator[tuple[str, str]]:
         since = f"{seen.held_since:%Y-%m-%d %H:%M} UTC"
         yield f"Everything is held since {since}: the database knows less than what was sent from it.", "red"
         yield "Run `beforehand reconcile`; docs/how-to/restore-a-backup.md says what it does.", "red"
+    for one in seen.resting:
+        again = f"; tried again at {one.until:%H:%M} UTC"
+        often = f", {one.times} times in a row" if one.times > 1 else ""
+        yield f"Resting: {' and '.join(one.channels)}, because {one.name} says {one.code}{often}{again}.", "red"
     for call in seen.calls:
         yield f"Staff are called since {call.since:%Y-%m-%d %H:%M} UTC, {call.topic}: {call.said}", "red"
     if not seen.rules:
