@@ -141,9 +141,9 @@ def why_quiet(moment: datetime, zones: str, hours: Hours) -> str:
         return ""
     each = [(name, limit) for name in zones.split(BETWEEN) for limit in hours.limits]
     held = [(name, limit.name) for name, limit in each if _holds(moment, name, limit)]
-    names = " and ".join(dict.fromkeys(who for _, who in held)) or "its zones together"
+    names = " and ".join(dict.fromkeys(who for _, who in held))
     if until is None:
-        return f"quiet at all hours somewhere in {_in_words(zones)} ({names})"
+        return f"no hour is free in {_in_words(zones)} ({' and '.join(limit.name for limit in hours.limits)})"
     name = held[0][0] if held else zones.split(BETWEEN)[0]
     local, today = until.astimezone(ZoneInfo(name)), moment.astimezone(ZoneInfo(name)).date()
     day = "" if local.date() - today <= timedelta(days=1) else local.strftime("%A ")
@@ -152,7 +152,9 @@ def why_quiet(moment: datetime, zones: str, hours: Hours) -> str:
 
 def _in_words(zones: str) -> str:
     known = zones.split(BETWEEN)
-    return ", ".join(known) if len(known) <= 3 else f"{len(known)} zones"
+    if all(_constant(name, 0) == () for name in known):
+        return "all the zones of the earth, and nobody knows where the customer is"
+    return f"all of {', '.join(known)}" if len(known) <= 3 else f"all of its {len(known)} zones"
 
 
 def _holds(moment: datetime, name: str, limit: Limit) -> bool:

@@ -134,6 +134,8 @@ def _decision(console: "Console", decision: "Decision", zone: str) -> None:
         by = f"{decision.template} by {decision.channel}" if decision.channel else "its first step"
         due = f", {_both(decision.due_at, zone)}" if decision.due_at else ""
         console.print(f"    [green]✓[/green] all gates passed: {safe(by)}{due}")
+    if decision.held:
+        console.print(f"      {safe(decision.held)}", style="yellow")
 
 
 def _step(console: "Console", step: "StepReport", zone: str) -> None:

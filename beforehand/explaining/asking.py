@@ -16,6 +16,7 @@ from beforehand.explaining.steps import steps_of
 from beforehand.passes.house import UnknownRule, read_each, rule_alone, rules_of, version_of
 from beforehand.wiring import App
 from messaging.candidates import TABLES
+from messaging.preferences import own_choice
 from models.database import reading
 from models.vocabulary import RuleStatus
 from rules.attributes import with_attributes
@@ -78,6 +79,7 @@ def explain(
         rules, more_notes = _chosen(asked, running, rule_id)
         past, more = past_of(connection, app, person, running, rule_id, now, limit=limit)
         reports = [_rule(asked, rule, past) for rule in rules]
+        own = _own_choice(connection, person)
     shown = sorted(reports, key=_relevance)
     return Explanation(
         customer=person.external_id,
@@ -88,7 +90,7 @@ def explain(
         rules=tuple(shown),
         past=tuple(past),
         more_past=more,
-        notes=(*notes, *more_notes),
+        notes=(*notes, *more_notes, *own),
     )
 
 
@@ -102,8 +104,14 @@ def explain_one(app: App, said: str, now: datetime, rule_id: str) -> Explanation
         person = person_of(connection, said, rule.parser.subjects, app.settings.time_zone)
         asked = _Question(app, connection, person, now, now, named=True, pretend=True)
         report = _rule(asked, rule, [])
-    notes = tuple(str(problem) for problem in problems)
+        own = _own_choice(connection, person)
+    notes = (*(str(problem) for problem in problems), *own)
     return Explanation(person.external_id, person.name, person.zone, now, rules=(report,), notes=notes)
+
+
+def _own_choice(connection: Connection, person: Person) -> list[str]:
+    said = own_choice(connection, person.id)
+    return [f"the customer chose for themselves: {said}"] if said else []
 
 
 @contextmanager

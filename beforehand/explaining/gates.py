@@ -10,7 +10,9 @@ from beforehand.passes.deciding import decide_on
 from beforehand.wiring import App
 from messaging import guards
 from messaging.candidates import candidate, choice
-from models.vocabulary import Reason
+from messaging.quiet import why_quiet
+from messaging.whereabouts import AREA, law_of
+from models.vocabulary import Channel, Reason
 from rules.evaluate import matching
 from rules.loader import Rule
 
@@ -29,7 +31,7 @@ def decisions(
         rows = connection.execute(select(candidate.c.subject_id, candidate.c.reason))
         passed.append((gate.name, {row.subject_id: row.reason for row in rows}))
 
-    decide_on(connection, app, rule, now, preview=preview, found=found, seen=seen)
+    case = decide_on(connection, app, rule, now, preview=preview, found=found, seen=seen)
     ways = _ways(connection)
     return {
         row.subject_id: Decision(
@@ -41,9 +43,20 @@ def decisions(
             due_at=row.due_at,
             expires_at=row.expires_at,
             choices=ways.get(row.id, ()),
+            held=_held(case, row),
         )
         for row in connection.execute(select(candidate).order_by(candidate.c.id)).all()
     }
+
+
+def _held(case: guards.Case, row: Any) -> str:
+    """What keeps a message waiting, in words; empty where it may go at once."""
+    lost = row.reason == Reason.NO_COMMON_HOUR
+    if row.channel is None or not (lost or (row.reason is None and row.due_at > case.now)):
+        return ""
+    law = law_of((row.phone or "")[:AREA], row.country)
+    hours = case.policy.hours(case.terms.purpose, Channel(row.channel), *law, row.own or "")
+    return why_quiet(case.now, row.zone, hours) or f"heard enough, there is room at {row.due_at:%Y-%m-%d %H:%M} UTC"
 
 
 def _walk(subject_id: int, passed: list[tuple[str, dict[int, str | None]]]) -> tuple[GateVerdict, ...]:

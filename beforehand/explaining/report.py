@@ -46,7 +46,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Decision:
-    """What the gates decide on one match. ``due_at`` is when its first message may go."""
+    """What the gates decide on one match. ``due_at`` is when its first message may go; ``held``: what it waits for."""
 
     gates: tuple[GateVerdict, ...]
     reason: Reason | None
@@ -56,6 +56,7 @@ class Decision:
     due_at: datetime | None
     expires_at: datetime | None
     choices: tuple[Choice, ...] = ()
+    held: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """The decision as JSON values."""
@@ -66,6 +67,7 @@ class Decision:
             "channel": self.channel,
             "template": self.template,
             "due_at": plain(self.due_at),
+            "held": self.held or None,
             "gates": [gate.as_json() for gate in self.gates],
             "channels": [{"channel": c.channel, "step": c.step, "reason": plain(c.reason)} for c in self.choices],
         }
