@@ -41,8 +41,11 @@ from models.types import UTCDateTime
 from models.vocabulary import MatchState, MessageState, RuleStatus
 from rules.loader import Rule
 
-NAMES = ("match", "message", "voucher", "task", "webhook", "survey", "rule_pass", "rule_version", "rule_in_force")
-"""What a pass, an advance and a dispatch write."""
+NAMES = (
+    *("match", "message", "voucher", "task", "webhook", "survey", "rule_pass", "rule_version", "rule_in_force"),
+    "past_send",
+)
+"""What a pass, an advance and a dispatch write; sends that a restored database had forgotten are left out."""
 
 WRITES = (9, 18, 23)
 """SQLite's codes for DELETE, INSERT and UPDATE. Source: https://sqlite.org/c3ref/c_alter_table.html"""

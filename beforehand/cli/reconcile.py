@@ -75,6 +75,11 @@ def _lines(done: "Reconciled", asked: "ReapReport") -> Iterator[str]:
             f"  {some(done.past, 'send')} whose message is not in the database any more: kept, so that it is not "
             "said again should a rule find it anew."
         )
+    if done.unreadable:
+        yield (
+            f"  {some(done.unreadable, 'line')} of the journal cannot be read. A crash tears the last one, and what "
+            "it says was not sent; more than one or two mean that its disk is not well."
+        )
     if asked.found:
         yield f"  {some(asked.found, 'message')} found in the provider's listing."
     yield _ended(done)

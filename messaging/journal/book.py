@@ -92,7 +92,8 @@ class Journal:
         with self._lock:
             ahead = self.ahead(connection, now)
             if ahead:
-                marks.hold(connection, SAID, now)
+                if marks.hold(connection, SAID, now):
+                    _log.error("%s", SAID)
                 return True
             self._prune(connection, now)
         return marks.held_since(connection) is not None
@@ -187,14 +188,14 @@ class Journal:
         """Write down an armed group, on the disk when this returns. Raises JournalError: then it must not be sent."""
         line = armed_line(number.n, claims, keys, fingerprints, provider, now, self.secret)
         with self._lock:
-            self._files[number.journal].append(line, number=number.n, sync=True)
+            self._file(number).append(line, number=number.n, sync=True)
 
     def done(self, number: Number, results: Sequence[tuple[Claim, Outcome]], now: datetime) -> None:
         """Write down what became of armed attempts; the next armed group brings it to the disk. Never raises."""
         try:
             with self._lock:
                 line = done_line(number.n, results, now)
-                self._files[number.journal].append(line, number=number.n, sync=False)
+                self._file(number).append(line, number=number.n, sync=False)
         except JournalError as wrong:  # the database has it; without this line a restore asks the provider
             _log.warning("%s", wrong)
 
@@ -229,6 +230,13 @@ class Journal:
                 self._current = JournalFile.open(self.folder / self._name(), header)
                 self._files[self._current.journal] = self._current
             return self._current
+
+    def _file(self, number: Number) -> JournalFile:
+        """The file of a line that was counted. Raises JournalError where it was closed meanwhile."""
+        try:
+            return self._files[number.journal]
+        except KeyError:
+            raise JournalError("the journal was closed while something was armed: it is not sent") from None
 
     def _meet(self, identity: int) -> None:
         """A database that this process has not seen before, or one that was put in the place of another."""

@@ -148,6 +148,11 @@ def owed(lines: Iterable[str]) -> dict[Key, Result]:
     return found
 
 
+def unreadable(lines: Iterable[str]) -> int:
+    """How many of these lines nobody can read: torn by a crash, or broken since."""
+    return sum(not _read(line) for line in lines if line.strip())
+
+
 def _armed(said: Mapping[str, Any], secret: bytes) -> Iterator[Entry]:
     for attempt_id, lease, message_id, key, address_hash, mark in said["armed"]:
         yield Entry(

@@ -56,15 +56,15 @@ def forget(connection: Connection, journal: str) -> None:
     connection.execute(delete(mark).where(mark.c.journal == journal))
 
 
-def hold(connection: Connection, said: str, now: datetime) -> None:
-    """Stop everything until somebody has reconciled, and tell staff. Has no effect where it is stopped so already."""
+def hold(connection: Connection, said: str, now: datetime) -> bool:
+    """Stop everything until somebody has reconciled, and tell staff. Returns False where it is stopped so already."""
     put = dialect_insert(connection, switch).values(scope=HOLD, stopped_at=now, by=HOLDER)
     unset = switch.c.stopped_at.is_(None)
-    connection.execute(
-        put.on_conflict_do_update(index_elements=["scope"], set_={"stopped_at": now, "by": HOLDER}, where=unset)
-    )
+    again = put.on_conflict_do_update(index_elements=["scope"], set_={"stopped_at": now, "by": HOLDER}, where=unset)
+    news = connection.execute(again.returning(switch.c.scope)).first() is not None
     told = dialect_insert(connection, notice).values(topic=HOLD, said=said, since=now)
     connection.execute(told.on_conflict_do_nothing())
+    return news
 
 
 def release(connection: Connection) -> None:

@@ -170,9 +170,23 @@ def _change(state: MessageState, group: Sequence[Entry], reason: Reason | None) 
 
 
 def go_past(connection: Connection, entries: Iterable[Entry]) -> None:
-    """Let PostgreSQL give out no id of an attempt that a customer or a provider may still hold from before."""
+    """Give out no id of an attempt again that a provider may still name: in a bounce, or in a late callback."""
     highest = max((entry.attempt_id for entry in entries), default=0)
-    if highest and connection.dialect.name == "postgresql":
+    if highest and connection.dialect.name == "sqlite":
+        _take_id(connection, highest)
+    elif highest:
         sequence = "pg_get_serial_sequence('attempt', 'id')"
         beyond = f"SELECT setval({sequence}, greatest(nextval({sequence}), :id))"
         connection.execute(text(beyond), {"id": highest})
+
+
+def _take_id(connection: Connection, highest: int) -> None:
+    """SQLite counts on from the highest id there is, so a row that was never sent takes it."""
+    there = connection.execute(select(func.max(attempt.c.id))).scalar_one() or 0
+    last = select(message.c.id, message.c.created_at).order_by(message.c.id.desc()).limit(1)
+    home = connection.execute(last).first()
+    if there < highest and home is not None:
+        at = home.created_at
+        row = {"id": highest, "message_id": home.id, "number": 0, "state": AttemptState.RETURNED, "lease": "taken"}
+        row |= {"lease_until": at, "claimed_at": at, "ended_at": at, "code": "id_taken"}
+        connection.execute(insert(attempt).values(row))

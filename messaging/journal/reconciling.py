@@ -14,7 +14,7 @@ from messaging.journal import marks, past
 from messaging.journal.book import Journal
 from messaging.journal.files import lines_of
 from messaging.journal.keys import keys_of
-from messaging.journal.lines import Entry, Key, Result, entries, owed
+from messaging.journal.lines import Entry, Key, Result, entries, owed, unreadable
 from messaging.journal.putting_right import CHUNK, go_past, put_right
 from models.database import reading, writing
 from models.vocabulary import Channel, MessageState
@@ -34,8 +34,9 @@ class Reconciled:
     """What reconciling found and did, in attempts and messages.
 
     ``attempts`` the journal knew and the database did not, or not to the end; ``moved`` messages by their new state;
-    ``past``: sends whose message does not exist any more. ``open_ones`` have no known outcome yet. ``known_until`` is
-    the last moment that the database knew of its own; ``too_old``: longer ago than journals are kept.
+    ``past``: sends whose message does not exist any more. ``open_ones`` have no known outcome yet. ``unreadable`` are
+    lines that a crash tore, or that broke since. ``known_until`` is the last moment that the database knew of its own;
+    ``too_old``: longer ago than journals are kept.
     """
 
     was_held: bool
@@ -44,6 +45,7 @@ class Reconciled:
     moved: Mapping[MessageState, int] = field(default_factory=dict)
     past: int = 0
     open_ones: int = 0
+    unreadable: int = 0
     known_until: datetime | None = None
     too_old: bool = False
     released: bool = False
@@ -62,9 +64,10 @@ def reconcile(
         known_until = _known_until(connection)
     too_old = known_until is not None and was_held and known_until < now - journal.keep
     moved: dict[MessageState, int] = defaultdict(int)
-    attempts = kept = open_ones = journals = 0
+    attempts = kept = open_ones = journals = torn = 0
     for _ in range(ROUNDS):
-        numbers, found = _ahead(engine, journal, now)
+        numbers, found, broken = _ahead(engine, journal, now)
+        torn = max(torn, broken)
         journals = max(journals, len(numbers))
         attempts += len(found)
         open_ones += sum(entry.result is None for entry in found)
@@ -80,7 +83,7 @@ def reconcile(
     if released:
         with writing(engine) as connection:
             marks.release(connection)
-    return Reconciled(was_held, journals, attempts, dict(moved), kept, open_ones, known_until, too_old, released)
+    return Reconciled(was_held, journals, attempts, dict(moved), kept, open_ones, torn, known_until, too_old, released)
 
 
 def _known_until(connection: Connection) -> datetime | None:
@@ -89,8 +92,8 @@ def _known_until(connection: Connection) -> datetime | None:
     return found
 
 
-def _ahead(engine: Engine, journal: Journal, now: datetime) -> tuple[dict[str, int], list[Entry]]:
-    """How far each journal that is ahead has come, and what it says beyond the database."""
+def _ahead(engine: Engine, journal: Journal, now: datetime) -> tuple[dict[str, int], list[Entry], int]:
+    """How far each journal that is ahead has come, what it says beyond the database, and how many lines are broken."""
     with writing(engine) as connection:
         ahead = journal.ahead(connection, now)
     for path in ahead:
@@ -101,7 +104,8 @@ def _ahead(engine: Engine, journal: Journal, now: datetime) -> tuple[dict[str, i
     for path, (number, _) in ahead.items():
         for entry in entries(lines_of(path), journal.secret, after=number, told_besides=told):
             found[entry.attempt_id, entry.lease] = entry
-    return {path.stem: last for path, (_, last) in ahead.items()}, list(found.values())
+    broken = sum(unreadable(lines_of(path)) for path in ahead)
+    return {path.stem: last for path, (_, last) in ahead.items()}, list(found.values()), broken
 
 
 def _put_right(
