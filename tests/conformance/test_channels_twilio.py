@@ -1,29 +1,28 @@
 """SMS and voice against servers that answer well, badly, late or not at all. The server's own ledger is the judge."""
 
 import json
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs
 from xml.etree import ElementTree
 
 import pytest
 
-from beforehand.web.postroom.faults import Fault
 from beforehand.web.postroom.server import PostRoom
 from messaging.channels.base import Channel as Way
 from messaging.channels.base import Envelope
 from messaging.channels.sms import Sms
 from messaging.channels.twilio_client import Account
-from messaging.channels.voice import Voice, answer_key, script
+from messaging.channels.voice import Voice, answer_key, hang_up, of_call, script
+from messaging.progress import NOBODY_THERE
 from models.vocabulary import MessageState, OutcomeClass
-from tests.conformance.raw_servers import RawServer, answer, nobody_listens, replying, request, reset
+from tests.conformance.raw_servers import answer, replying
 from tests.integration.out_world import SENDER, phone
 
 SID = "SM" + "a" * 32
 TOOK = json.dumps({"sid": SID, "status": "queued"})
 TIMEOUT = 0.4
-WAYS = {"sms": (Sms, "SM"), "voice": (Voice, "CA")}
+WAYS: dict[str, tuple[Callable[[Account], Way], str]] = {"sms": (Sms, "SM"), "voice": (Voice, "CA")}
 
 
 def account(url: str) -> Account:
@@ -36,11 +35,11 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 def way(kind: str, to: Account) -> Way:
-    return WAYS[kind][0](to)  # type: ignore[no-any-return]
+    return WAYS[kind][0](to)
 
 
-def letter(to: str = phone(1), **more: str) -> Envelope:
-    return Envelope(attempt_id=7, reference="7K2M9QXC", to=to, text=more.pop("text", "Your order is late."), **more)
+def letter(to: str = phone(1), text: str = "Your order is late.", language: str = "en") -> Envelope:
+    return Envelope(attempt_id=7, reference="7K2M9QXC", to=to, text=text, language=language)
 
 
 @pytest.fixture
@@ -90,49 +89,11 @@ def test_each_answer_has_its_class_and_is_asked_for_once(
     assert got.stops == (code == "20003")
 
 
-def hang(server: RawServer, connection: object) -> None:
-    server.took.append(request(connection))  # type: ignore[arg-type]
-    server.wait(3)
-
-
-def drop(server: RawServer, connection: object) -> None:
-    server.took.append(request(connection))  # type: ignore[arg-type]
-    reset(connection)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("fault", [hang, drop])
-def test_a_request_without_an_answer_is_unknown(kind: str, fault: object) -> None:
-    with RawServer(fault) as server:  # type: ignore[arg-type]
-        began = time.monotonic()
-        got = way(kind, account(server.url)).send(letter())
-        assert time.monotonic() - began < 2
-    assert got.kind is OutcomeClass.UNKNOWN
-    assert len(server.took) == 1
-
-
-def test_where_nobody_listens_nothing_was_accepted(kind: str) -> None:
-    got = way(kind, account(f"http://127.0.0.1:{nobody_listens()}")).send(letter())
-    assert (got.kind, got.stops) == (OutcomeClass.NOT_ACCEPTED, True)
-
-
-def test_a_name_that_does_not_resolve_is_not_accepted(kind: str) -> None:
-    got = way(kind, account("http://nobody.invalid")).send(letter())
-    assert got.kind is OutcomeClass.NOT_ACCEPTED
-
-
 def test_a_server_that_speaks_no_tls_is_not_asked_twice(kind: str) -> None:
     with replying(answer(201, TOOK)) as server:
         got = way(kind, account(server.url.replace("http:", "https:"))).send(letter())
     assert got.kind in (OutcomeClass.UNKNOWN, OutcomeClass.NOT_ACCEPTED)
     assert server.connections == 1
-
-
-def test_nothing_goes_into_the_evidence_that_names_a_person(kind: str) -> None:
-    for server in (replying(answer(400, error(21211))), replying(answer(201, "garbage"))):
-        with server:
-            got = way(kind, account(server.url)).send(letter())
-        assert phone(1)[1:] not in str(got)
-        assert "order" not in str(got.content)
 
 
 def test_what_the_post_room_takes_is_what_we_sent(room: PostRoom, kind: str) -> None:
@@ -156,17 +117,6 @@ def test_stop_is_a_suppression(room: PostRoom) -> None:
     assert (got.kind, got.code, got.suppress) == (OutcomeClass.REFUSED, "21610", True)
 
 
-@pytest.mark.parametrize("what", ["truncate", "drop", "error"])
-def test_accepted_but_unanswered_is_found_in_the_listing(room: PostRoom, kind: str, what: str) -> None:
-    room.faults.add(Fault("messages" if kind == "sms" else "calls", what, accepted=True))  # type: ignore[arg-type]
-    sender, began = of_room(room, kind), datetime.now(UTC)
-    assert sender.send(letter()).kind is OutcomeClass.UNKNOWN
-    (entry,) = room.ledger.of(kind)
-    found = sender.find(phone(1), sender.fingerprint(letter()), began, datetime.now(UTC))
-    assert found is not None
-    assert [seen.provider_id for seen in found] == [entry.sid]
-
-
 def test_the_listing_does_not_show_what_was_never_taken_or_is_another(room: PostRoom) -> None:
     sender, now = of_room(room, "sms"), datetime.now(UTC)
     sender.send(letter(text="Another text"))
@@ -174,12 +124,6 @@ def test_the_listing_does_not_show_what_was_never_taken_or_is_another(room: Post
     assert sender.find(phone(1), sender.fingerprint(letter()), now, now) == []
     sender.send(letter())
     assert sender.find(phone(1), sender.fingerprint(letter()), now + timedelta(hours=1), now + timedelta(hours=2)) == []
-
-
-def test_a_listing_without_an_answer_proves_nothing(kind: str) -> None:
-    now = datetime.now(UTC)
-    with replying(answer(500, "oops")) as server:
-        assert way(kind, account(server.url)).find(phone(1), "f", now, now) is None
 
 
 def test_statuses_are_asked_one_by_one_and_gaps_are_left_out(room: PostRoom, kind: str) -> None:
@@ -197,6 +141,54 @@ def test_a_callback_is_asked_for_only_where_it_is_wired(kind: str) -> None:
             way(kind, Account("AC" + "1" * 32, "t", SENDER, server.url, TIMEOUT, callback)).send(letter())
         form = parse_qs(server.took[0].partition(b"\r\n\r\n")[2].decode())
         assert form.get("StatusCallback") == (["https://shop.example/hooks/7"] if callback else None)
+
+
+def voice_form(**more: object) -> dict[str, list[str]]:
+    """What a call asks of Twilio."""
+    with replying(answer(201, TOOK)) as server:
+        Voice(Account("AC" + "1" * 32, "t", SENDER, server.url, TIMEOUT, **more)).send(letter())  # type: ignore[arg-type]
+    return parse_qs(server.took[0].partition(b"\r\n\r\n")[2].decode())
+
+
+def test_a_call_fetches_its_script_where_we_can_be_reached_and_has_it_inline_elsewhere() -> None:
+    inline = voice_form()
+    assert "Your order is late." in inline["Twiml"][0]
+    assert not {"Url", "StatusCallback"} & set(inline)
+    by_url = voice_form(
+        callback=lambda key: f"https://shop.example/s/{key}", voice=lambda key: f"https://x.example/v/{key}"
+    )
+    assert (by_url["Url"], by_url["Method"]) == (["https://x.example/v/7"], ["POST"])
+    assert by_url["StatusCallback"] == ["https://shop.example/s/7"]
+    assert "Twiml" not in by_url, "what is said is decided when somebody answers"
+    assert inline["MachineDetection"] == by_url["MachineDetection"] == ["Enable"]
+
+
+@pytest.mark.parametrize("who", ["machine_start", "machine_end_beep", "fax", "human", "unknown", None])
+def test_a_call_that_a_machine_took_has_not_reached_anybody(who: str | None) -> None:
+    machine = who not in ("human", "unknown", None)
+    ends = {of_call(status, who) for status in ("in-progress", "completed")}
+    if machine:
+        assert ends == {(MessageState.UNDELIVERED, "machine")}
+    else:
+        assert ends == {(MessageState.SENT, ""), (MessageState.DELIVERED, "")}
+    assert of_call("busy", who) == (MessageState.UNDELIVERED, "busy")
+    assert of_call("ringing", who) == (MessageState.ACCEPTED, "")
+    assert of_call("levitating", who) is None
+
+
+def test_a_machine_is_seen_by_asking_too(room: PostRoom) -> None:
+    room.house.fates[phone(1)] = "machine"
+    sender = of_room(room, "voice")
+    sids = [str(sender.send(letter(to)).provider_id) for to in (phone(1), phone(2))]
+    room.wait_final(2)
+    assert [(one.state, one.code) for one in sender.look(sids)] == [
+        (MessageState.UNDELIVERED, "machine"), (MessageState.DELIVERED, ""),
+    ]  # fmt: skip
+    assert "machine" in NOBODY_THERE, "the rule goes on with its else"
+
+
+def test_a_hang_up_says_nothing() -> None:
+    assert [verb.tag for verb in ElementTree.fromstring(hang_up())] == ["Hangup"]
 
 
 def test_a_call_speaks_its_lines_and_listens_for_one_key() -> None:

@@ -79,8 +79,11 @@ def awful_at(word: str, how: Callable[[socket.socket], None]) -> RawServer:
     return RawServer(handle)
 
 
-@pytest.mark.parametrize("how", AWFUL)
-@pytest.mark.parametrize("word", ["", "ehlo", "mail", "rcpt", "data", "."])
+@pytest.mark.parametrize(
+    ("word", "how"),
+    [("", how) for how in AWFUL] + [(".", how) for how in AWFUL]
+    + [("ehlo", drip_lines), ("ehlo", noise), ("mail", endless), ("rcpt", drip), ("data", one_line)],
+)  # fmt: skip
 def test_a_mail_ends_in_time_whatever_the_server_says(word: str, how: Callable[[socket.socket], None]) -> None:
     with awful_at(word, how) as server:
         got, seconds = timed(mail(server.port, timeout=0.25), letter())
