@@ -1,23 +1,37 @@
 """What providers' words mean, when a try is made again, and what becomes of a message: all pure."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from messaging.aftermath import Sent, becomes
 from messaging.channels.base import Outcome, Sighting
 from messaging.channels.callbacks import attempt_of, attempt_token, status_url
 from messaging.claims import Claim
 from messaging.outcomes import (
+    MAIL_AFTER,
     RETRY_WAITS,
+    SENDER_CODES,
+    SMTP_ENHANCED,
+    SMTP_REPLIES,
+    TWILIO_AFTER,
     TWILIO_CALL_STATUSES,
     TWILIO_CODES,
     TWILIO_MESSAGE_STATUSES,
+    TWILIO_STATUSES,
+    After,
     Verdict,
+    after,
     of_smtp,
     of_twilio,
+    resend_at,
     retry_at,
+    slower_until,
 )
 from messaging.recording import DEADLINE, Next, Standing, next_state
 from messaging.unknown import Decision, Unknown, decide
@@ -57,11 +71,85 @@ def test_twilio_answers(status: int, code: int | None, kind: OutcomeClass) -> No
     assert of_twilio(status, code).kind is kind
 
 
-def test_only_a_stop_suppresses_and_only_the_account_stops_the_batch() -> None:
-    assert [code for code, verdict in TWILIO_CODES.items() if verdict.suppress] == [21610]
+def codes_that(**asks: bool) -> set[int]:
+    (name,) = asks
+    return {code for code, verdict in TWILIO_CODES.items() if getattr(verdict, name)}
+
+
+def test_what_codes_of_the_create_calls_ask_for() -> None:
+    assert codes_that(suppress=True) == {21610}
+    assert codes_that(bad_address=True) == {21211, 21214, 21217, 21265, 21612, 21614, 21635}
+    assert codes_that(slow=True) == {20429, 21611, 22005}
+    assert codes_that(blocked=True) == {30007}
+    assert {10001, 20003, 20005, 21606} <= codes_that(stops=True)
+    assert {str(code) for code in codes_that(stops=True)} >= SENDER_CODES
     assert of_twilio(401, 20003).stops
-    assert not of_twilio(429, 20429).stops
-    assert all(verdict.kind is NOT_ACCEPTED for verdict in TWILIO_CODES.values() if verdict.stops)
+    assert of_twilio(403, 20404).stops
+    assert of_twilio(429, None).slow
+
+
+@pytest.mark.parametrize("table", [TWILIO_CODES, TWILIO_STATUSES, SMTP_REPLIES, SMTP_ENHANCED])
+def test_what_a_class_may_ask_for(table: Mapping[object, Verdict]) -> None:
+    for code, verdict in table.items():
+        if verdict.stops or verdict.slow:
+            assert verdict.kind is NOT_ACCEPTED, f"{code}: the message is not at fault and must not be lost"
+        if verdict.bad_address or verdict.suppress or verdict.blocked:
+            assert verdict.kind is REFUSED, f"{code}: trying again does not help"
+
+
+def after_that(**asks: bool) -> set[int]:
+    (name,) = asks
+    return {code for code, later in TWILIO_AFTER.items() if getattr(later, name)}
+
+
+def test_what_codes_after_acceptance_ask_for() -> None:
+    """The table of the issue."""
+    assert len(TWILIO_AFTER[30003].waits) == 2
+    assert after_that(bad_address=True) == {30005, 30006}
+    assert {30004, 30007} <= after_that(blocked=True)
+    assert (len(TWILIO_AFTER[30008].waits), TWILIO_AFTER[30008].purposes) == (1, frozenset({Purpose.SERVICE}))
+    assert {30001, 30036} <= after_that(slow=True)
+    assert all(TWILIO_AFTER[code].waits for code in after_that(slow=True))
+    assert after_that(suppress=True) == {21610}
+
+
+@pytest.mark.parametrize("code", ["", "undelivered", "99999", "３０００６", "-30006", "30006 "])
+def test_a_word_that_no_table_knows_asks_nothing(code: str) -> None:
+    assert after(Channel.SMS, code) == After()
+    assert after(Channel.EMAIL, code) == After()
+
+
+def test_bounces_are_read_by_their_enhanced_code() -> None:
+    assert after(Channel.EMAIL, "5.1.1").bad_address
+    assert after(Channel.EMAIL, "5.7.26").blocked
+    assert after(Channel.EMAIL, "5.2.2").waits
+    assert after(Channel.SMS, "5.1.1") == After()
+
+
+@pytest.mark.parametrize(
+    ("phase", "reply", "enhanced", "expected"),
+    [
+        ("rcpt", 550, "5.1.1", Verdict(REFUSED, bad_address=True)),
+        ("rcpt", 550, "5.1.10", Verdict(REFUSED, bad_address=True)),
+        ("rcpt", 554, "5.7.1", Verdict(REFUSED, blocked=True)),
+        ("dot", 550, "5.7.350", Verdict(REFUSED, blocked=True)),
+        ("mail", 550, "5.7.1", Verdict(NOT_ACCEPTED, stops=True)),
+        ("mail", 530, "5.7.0", Verdict(NOT_ACCEPTED, stops=True)),
+        ("rcpt", 535, "5.7.8", Verdict(REFUSED)),
+        ("rcpt", 552, "5.2.2", Verdict(NOT_ACCEPTED)),
+        ("rcpt", 552, "", Verdict(NOT_ACCEPTED)),
+        ("dot", 552, "5.3.4", Verdict(REFUSED)),
+        ("rcpt", 452, "4.2.2", Verdict(NOT_ACCEPTED)),
+        ("rcpt", 451, "4.7.1", Verdict(NOT_ACCEPTED)),
+        ("rcpt", 450, "5.1.1", Verdict(NOT_ACCEPTED)),
+        ("rcpt", 550, "4.1.1", Verdict(REFUSED)),
+        ("rcpt", 550, "", Verdict(REFUSED)),
+        ("connect", 554, "5.7.1", Verdict(NOT_ACCEPTED, stops=True)),
+        ("dot", 250, "2.0.0", Verdict(ACCEPTED)),
+    ],
+)
+def test_enhanced_codes_decide_where_they_say_more(phase: str, reply: int, enhanced: str, expected: Verdict) -> None:
+    assert of_smtp(phase, reply, enhanced) == expected
 
 
 @pytest.mark.parametrize(
@@ -112,14 +200,105 @@ def test_waits_grow_and_end(channel: Channel) -> None:
     assert known[0] > NOW
 
 
+def test_mail_goes_by_the_schedule_of_rfc_5321() -> None:
+    """4.5.4.1: 30 minutes at least, two tries in the first hour, then every two or three hours, for four days."""
+    waits = RETRY_WAITS[Channel.EMAIL]
+    assert min(waits) == timedelta(minutes=30)
+    assert waits[0] < timedelta(hours=1) < waits[0] + waits[1]
+    assert {timedelta(hours=2), timedelta(hours=3)} == set(waits[1:])
+    assert timedelta(days=4) < sum(waits, timedelta()) < timedelta(days=5)
+
+
 def test_retry_after_is_obeyed_where_it_is_longer_and_not_for_days() -> None:
     assert retry_at(1, not_accepted(retry_after_seconds=90), NOW) == NOW + timedelta(seconds=90)
     assert retry_at(1, not_accepted(retry_after_seconds=1), NOW) == NOW + timedelta(seconds=30)
-    assert retry_at(1, not_accepted(retry_after_seconds=9e9), NOW) == NOW + timedelta(hours=6)
+    assert retry_at(1, not_accepted(retry_after_seconds=9e99), NOW) == NOW + timedelta(hours=6)
 
 
 def test_a_fault_of_the_account_uses_up_no_try() -> None:
     assert retry_at(99, not_accepted(stops=True), NOW) == NOW + timedelta(minutes=1)
+
+
+SECONDS = st.none() | st.floats(0, 1e12)
+OUTCOMES = st.builds(Outcome, st.sampled_from(OutcomeClass), retry_after_seconds=SECONDS, stops=st.booleans())
+
+
+@given(
+    attempt=st.integers(1, 60),
+    outcome=OUTCOMES,
+    channel=st.sampled_from(Channel),
+    jitter=st.floats(0, 1),
+    until=st.none() | st.integers(-100, 10**6).map(lambda seconds: NOW + timedelta(seconds=seconds)),
+)
+def test_a_next_try_keeps_its_promises(
+    attempt: int, outcome: Outcome, channel: Channel, jitter: float, until: datetime | None
+) -> None:
+    due = retry_at(attempt, outcome, NOW, channel, jitter=jitter, until=until)
+    bare = retry_at(attempt, outcome, NOW, channel)
+    if due is None:
+        assert bare is None or (until is not None and until <= bare + (bare - NOW) / 2)
+        return
+    assert outcome.kind is NOT_ACCEPTED
+    assert bare is not None
+    assert bare <= due <= bare + (bare - NOW) / 2, "a jitter makes a wait longer, by half of it at most"
+    assert until is None or due < until
+    assert (due - NOW).total_seconds() >= min(outcome.retry_after_seconds or 0, 6 * 3600) - 1e-6
+    if channel is Channel.EMAIL:
+        assert due == bare
+    assert retry_at(attempt, outcome, NOW, channel, jitter=jitter, until=until) == due
+
+
+@given(number=st.integers(1, 3), first=st.floats(0, 1), second=st.floats(0, 1), channel=st.sampled_from(Channel))
+def test_later_tries_wait_longer_whatever_the_dice_say(
+    number: int, first: float, second: float, channel: Channel
+) -> None:
+    sooner = retry_at(number, not_accepted(), NOW, channel, jitter=first)
+    later = retry_at(number + 1, not_accepted(), NOW, channel, jitter=second)
+    assert sooner is not None
+    assert later is not None
+    assert sooner <= later
+
+
+@given(
+    later=st.sampled_from([*TWILIO_AFTER.values(), *MAIL_AFTER.values(), After()]),
+    resends=st.integers(0, 9),
+    purpose=st.sampled_from(Purpose),
+    minutes=st.none() | st.integers(-10, 10_000),
+)
+def test_sending_again_keeps_its_promises(later: After, resends: int, purpose: Purpose, minutes: int | None) -> None:
+    until = None if minutes is None else NOW + timedelta(minutes=minutes)
+    due = resend_at(later, resends, purpose, NOW, until)
+    if due is None:
+        return
+    assert resends < len(later.waits) <= 4
+    assert purpose in later.purposes
+    assert due >= NOW + timedelta(minutes=10)
+    assert until is None or due < until
+
+
+WORDS = st.tuples(
+    st.sampled_from([MessageState.SENT, MessageState.UNDELIVERED, MessageState.DELIVERED, MessageState.ACCEPTED]),
+    st.sampled_from(["", "undelivered", *map(str, TWILIO_AFTER)]),
+)
+
+
+@given(st.lists(WORDS, max_size=5), st.integers(0, 3))
+def test_what_was_said_never_leads_a_step_back(words: list[tuple[MessageState, str]], resends: int) -> None:
+    sent = Sent(Channel.SMS, Purpose.SERVICE, resends, None)
+    if any(state is MessageState.DELIVERED for state, _ in words):
+        assert becomes(words, sent, NOW).state is MessageState.DELIVERED
+    final = [*words, (MessageState.UNDELIVERED, "30006")]
+    assert becomes(final, sent, NOW).state in (MessageState.UNDELIVERED, MessageState.DELIVERED)
+    goes = becomes(words, sent, NOW)
+    assert (goes.state is MessageState.QUEUED) == (goes.again_at is not None)
+
+
+@pytest.mark.parametrize(
+    ("code", "asked", "expected"),
+    [("20429", None, 30), ("21611", None, 600), ("30001", None, 600), ("20429", 7, 7), ("429", 9e99, 6 * 3600)],
+)
+def test_how_long_a_sender_rests(code: str, asked: float | None, expected: int) -> None:
+    assert slower_until(code, asked, NOW) == NOW + timedelta(seconds=expected)
 
 
 @pytest.mark.parametrize("kind", [ACCEPTED, REFUSED, UNKNOWN])
