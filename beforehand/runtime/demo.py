@@ -69,6 +69,8 @@ def demo_settings(folder: Path) -> Settings:
         twilio_base_url=None,
         twilio_account_sid="AC" + "0" * 32,
         twilio_auth_token=SecretStr("change-me"),
+        twilio_auth_token_before=SecretStr(""),
+        status_callbacks=None,
         smtp_host="127.0.0.1",
         smtp_user="",
         smtp_password=SecretStr(""),

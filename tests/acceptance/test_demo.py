@@ -27,6 +27,7 @@ HOSTILE = {
     "ALL_PROXY": "socks5://127.0.0.1:9",
     "NO_PROXY": "",
     "BEFOREHAND_DELIVERY": "live",
+    "BEFOREHAND_STATUS_CALLBACKS": "false",
     "BEFOREHAND_DATABASE_URL": "postgresql://nobody@127.0.0.1:9/theirs",
     "BEFOREHAND_TWILIO_BASE_URL": "http://127.0.0.1:9",
     "BEFOREHAND_SMTP_HOST": "192.0.2.1",
@@ -147,6 +148,12 @@ def test_a_demo_that_runs_shows_its_work(running: Demo, figures: dict[str, Any])
     prefect = next(word for word in words if word.endswith("/v2/dashboard")).removesuffix("/v2/dashboard")
     room = words[words.index("see") + 1]
     assert "<html" in get(room).lower()
+    pages = words[words.index("pages") + 1]
+    assert json.loads(get(f"{pages}/readyz")) == {"status": "ok"}
+    entries = json.loads(get(f"{room}/post-room/ledger.json"))["entries"]
+    told = [entry for entry in entries if entry["kind"] in ("sms", "voice")]
+    assert {entry["callbacks"][-1]["answer"] for entry in told if entry["callbacks"]} == {204}, "we took what was told"
+    assert any("/key" in entry["body"] for entry in told if entry["kind"] == "voice"), "a call's words came from us"
     deployments = get(f"{prefect}/api/deployments/filter", {})
     assert {"late-order", "known-issue", "ingest", "dispatch"} <= {one["name"] for one in deployments}
     runs = get(f"{prefect}/api/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}})
