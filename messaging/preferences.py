@@ -126,6 +126,19 @@ def _choices(connection: Connection, customer_id: int) -> Choices:
     return Choices(own or theirs, own_channel or channel, quiet_from, quiet_until)
 
 
+def own_choice(connection: Connection, customer_id: int) -> str:
+    """What the customer chose on the preference page, in words; an empty text where they chose nothing."""
+    p = preference.c
+    said = select(p.language, p.channel, p.quiet_from, p.quiet_until).where(p.customer_id == customer_id)
+    row = connection.execute(said).one_or_none()
+    if row is None:
+        return ""
+    words = [f"{name} {value}" for name, value in (("language", row.language), ("channel", row.channel)) if value]
+    if row.quiet_from and row.quiet_until:
+        words.append(f"quiet from {row.quiet_from} to {row.quiet_until}")
+    return ", ".join(words)
+
+
 def withdraw(
     connection: Connection,
     customer_ids: Collection[int],

@@ -7,11 +7,25 @@ import pytest
 from sqlalchemy import Engine, insert
 
 import models
+from beforehand.explaining import explain, explain_one
 from beforehand.passes import advance, run_rule
 from models.database import writing
 from tests.deciding import NOON, House
+from tests.ingesting import ingest
 
 preference = models.Preference.__table__  # type: ignore[attr-defined]
+
+
+CUSTOMERS = """
+sources:
+  people: customers.csv
+load:
+  - into: customers
+    from: people
+    key: id
+    fields: {phone: phone, email: email, language: language, preferred_channel: channel}
+"""
+ROW = "id,phone,email,language,channel\nc1,+4915112340001,a@example.com,{},sms\n"
 
 
 @pytest.fixture
@@ -46,3 +60,25 @@ def test_a_later_step_knows_a_choice_made_in_between(house: House) -> None:
     house.set(models.Message, state="delivered", accepted_at=NOON)
     advance(house.app, NOON + timedelta(hours=2))
     assert house.rows(models.Message, "language", "channel") == [("en", "sms"), ("zh", "email")]
+
+
+def test_explain_names_what_the_customer_chose(house: House) -> None:
+    house.rule()
+    who = house.customer()
+    key = house.rows(models.Customer, "external_id")[0]
+    assert not any("chose" in note for note in explain(house.app, key, NOON).notes)
+    prefers(house, who, language="ar", channel="email", quiet_from="21:30", quiet_until="08:00")
+    said = "the customer chose for themselves: language ar, channel email, quiet from 21:30 to 08:00"
+    assert said in explain(house.app, key, NOON).notes
+    assert said in explain_one(house.app, key, NOON, "hello").notes
+
+
+def test_a_new_load_does_not_undo_a_choice(house: House, tmp_path: Path) -> None:
+    house.rule(condition="phone: present", steps="  - {send: hello, by: preferred}")
+    ingest(house.engine, tmp_path, CUSTOMERS, {"customers.csv": ROW.format("de")})
+    (who,) = house.rows(models.Customer, "id")
+    prefers(house, who, language="zh", channel="email")
+    ingest(house.engine, tmp_path, CUSTOMERS, {"customers.csv": ROW.format("fr")})
+    assert house.rows(models.Customer, "language") == ["fr"]
+    run_rule(house.app, "hello", NOON)
+    assert house.rows(models.Message, "language", "channel") == [("zh", "email")]
