@@ -5,9 +5,14 @@ import socket
 from collections.abc import Callable
 from dataclasses import replace
 
+from anyio.to_thread import current_default_thread_limiter
+
 from beforehand.web.app import create_app
 from beforehand.web.listening import InThread, first, listening, reachable, server_for
 from beforehand.wiring import App
+
+AT_ONCE = 8
+"""Requests that are at the database at the same time; the others wait their turn."""
 
 
 class Pages(InThread):
@@ -33,6 +38,8 @@ class Pages(InThread):
 
     async def serve(self, stop: asyncio.Event, started: Callable[[], None] | None = None) -> None:
         """Run until ``stop`` is set or the task is cancelled, then close the port and the connections."""
+        # few at a time: a burst of callbacks must leave the database's connections to dispatch
+        current_default_thread_limiter().total_tokens = AT_ONCE
         server = server_for(create_app(self.app))
         serving = asyncio.create_task(server.serve(sockets=[self._socket]))
         try:

@@ -61,3 +61,27 @@ def test_settings_get_ports_that_are_free_and_say_so(taken: socket.socket) -> No
     for one in ports:
         let_go(one)
     taken.close()
+
+
+def test_our_pages_take_another_port_and_their_address_follows(taken: socket.socket) -> None:
+    port = taken.getsockname()[1]
+    after = with_free_ports(Settings(_env_file=None, web_port=port), lambda _: None)
+    assert after.web_port != port
+    assert after.public_url == after.callback_url == f"http://127.0.0.1:{after.web_port}"
+    elsewhere = with_free_ports(
+        Settings(_env_file=None, web_port=port, public_url="https://shop.example"), lambda _: None
+    )
+    assert elsewhere.public_url == "https://shop.example"
+    assert elsewhere.callback_url.startswith("http://127.0.0.1:"), "what is not live tells nobody outside"
+    for one in (after, elsewhere):
+        for name in ("web_port", "prefect_port", "post_room_port", "post_room_smtp_port"):
+            let_go(getattr(one, name))
+
+
+def test_a_live_house_does_not_move_from_where_it_is_reached(taken: socket.socket) -> None:
+    port = taken.getsockname()[1]
+    live = Settings(_env_file=None, web_port=port).model_copy(update={"delivery": "live"})
+    with pytest.raises(NoPortError, match=f"port {port} is in use, and BEFOREHAND_PUBLIC_URL leads to it"):
+        with_free_ports(live, lambda _: None)
+    for name in ("prefect_port", "post_room_port", "post_room_smtp_port"):
+        let_go(getattr(live, name))

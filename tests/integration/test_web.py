@@ -7,7 +7,7 @@ import httpx
 import pytest
 from fastapi import APIRouter, Request
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from beforehand.settings import Settings
 from beforehand.web import app as web
@@ -130,3 +130,30 @@ def test_a_real_server_on_a_free_port_ends(house: App) -> None:
 def test_a_taken_port_is_told_at_once(house: App) -> None:
     with PostRoom() as room, pytest.raises(OSError, match="in use"):
         Pages(house, room.http_port)
+
+
+def test_a_database_that_goes_away_is_said_without_anybodys_data(
+    house: App, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def asks(app: App) -> APIRouter:
+        routes = APIRouter()
+
+        @routes.get("/ask/{who}")
+        def ask(who: str) -> None:
+            with app.engine.connect() as connection:
+                connection.execute(text("SELECT * FROM nowhere WHERE a = :who"), {"who": who})
+
+        return routes
+
+    monkeypatch.setattr(web, "ROUTERS", (asks,))
+    answer = TestClient(web.create_app(house), base_url=PUBLIC).get("/ask/anna@kunde.example")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "GET /ask/{who} was not done: " in caplog.text
+    assert "anna" not in caplog.text + answer.text
+
+
+def test_an_address_of_ipv6(sqlite_engine: Engine) -> None:
+    with Pages(App(settings(host="::1"), sqlite_engine, wall_clock)) as pages:
+        assert pages.url.startswith("http://[::1]:")
+        assert httpx.get(f"{pages.url}/healthz", trust_env=False).status_code == 200

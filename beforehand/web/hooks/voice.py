@@ -86,7 +86,8 @@ def answer_for(app: App, asked: Asked) -> str:
         return hang_up()
     if answer is None:
         return hang_up() if asked.form.get(AGAIN) else _script(app, envelope, again=True)
-    return answer_key(key, answer.text or "", envelope.language, envelope.options.get("connect_to"))
+    desk = envelope.options.get("connect_to") or app.settings.brand_phone
+    return answer_key(key, answer.text or "", envelope.language, desk)
 
 
 def _script(app: App, envelope: Envelope, *, again: bool = False) -> str:
