@@ -57,7 +57,7 @@ class Crashes:
         elif point is Point.REAPING:
             self._dead((Point.CLAIMED, Point.ARMED)[turn % 2], 1)
             reaper = spawn(self.context, crash_reaping, self.site, AHEAD)
-            reaper.join(20)
+            reaper.join(120)
             assert reaper.exitcode == KILLED
         else:
             self._dead(point, 1 + turn % EACH.get(point, 1))
@@ -68,7 +68,7 @@ class Crashes:
 
     def _dead(self, point: Point, nth: int) -> None:
         process = spawn(self.context, crash_dispatching, self.site, self.channel, point, nth, BATCH)
-        process.join(20)
+        process.join(120)
         assert process.exitcode == KILLED, f"{point} was not reached"
 
     def _killed_unanswered(self) -> None:
@@ -76,9 +76,9 @@ class Crashes:
         before = len(self.room.ledger)
         self.room.faults.add(Fault(PLACES[self.channel], "hang", accepted=True, times=BATCH, seconds=1.5))
         process = spawn(self.context, dispatch_once, self.site, [self.channel])
-        self.room.wait_for(before + BATCH)
+        self.room.wait_for(before + BATCH, timeout=60)
         process.kill()
-        process.join(20)
+        process.join(120)
         assert process.exitcode == KILLED
 
 

@@ -42,7 +42,7 @@ class Dispatcher:
     def kill(self) -> bool:
         """Kill -9, and start another one at once. Returns whether something was armed and not recorded."""
         self.process.kill()
-        self.process.join(10)
+        self.process.join(60)
         dangerous = bool(self.armed.value)
         self.start()
         return dangerous
@@ -81,14 +81,14 @@ def killed(
                 one.start()
             for turn in range(kills):
                 sent = turn * count * 9 // (kills * 10)
-                wait_until(lambda sent=sent: len(room.ledger) >= sent, 60)  # type: ignore[misc]
+                wait_until(lambda sent=sent: len(room.ledger) >= sent, 300)  # type: ignore[misc]
                 time.sleep(dice.uniform(0, 0.15))
                 dangerous += dice.choice(dispatchers).kill()
             waiting = {"planned", "queued", "claimed", "in_flight"}
-            wait_until(lambda: not any(row.state in waiting for row in rows_of(engine)), 120)
+            wait_until(lambda: not any(row.state in waiting for row in rows_of(engine)), 300)
             for one in dispatchers:
                 one.process.kill()
-                one.process.join(10)
+                one.process.join(60)
         unknown = sum(one.code == "lease_over" for one in attempts_of(engine))
         finish(engine, room, folder)
         verdict = judge(engine, room)

@@ -8,7 +8,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from multiprocessing.context import ForkServerContext, ForkServerProcess
@@ -156,9 +157,21 @@ def spawn(context: ForkServerContext, job: Callable[..., None], *given: Any) -> 
     return process
 
 
-def is_stopped(process: ForkServerProcess) -> bool:
-    """Whether it sleeps by SIGSTOP (Linux's own word on it)."""
-    return Path(f"/proc/{process.pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[0] == "T"
+def runs(process: ForkServerProcess) -> bool:
+    """Whether it neither sleeps by SIGSTOP (Linux's own word on it) nor is at its end."""
+    try:
+        stat = Path(f"/proc/{process.pid}/stat").read_text(encoding="ascii")
+    except OSError:
+        return False
+    return stat.rsplit(")", 1)[1].split()[0] not in "TZX"
+
+
+def send_signal(processes: Iterable[ForkServerProcess], number: int) -> None:
+    """Send a signal to those that are still there."""
+    for one in processes:
+        if one.pid and one.exitcode is None:
+            with suppress(ProcessLookupError):
+                os.kill(one.pid, number)
 
 
 def wait_until(true: Callable[[], bool], seconds: float = 20) -> None:
