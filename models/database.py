@@ -3,6 +3,7 @@
 import json
 import re
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,10 @@ WAL_RESET_FIXED = (3, 51, 3)
 WAL_RESET_FIRST = (3, 7, 0)
 WAL_RESET_BACKPORTS = {(3, 44): 6, (3, 50): 7}
 """Branches that got the fix, and from which patch release on. Source: https://sqlite.org/wal.html#walresetbug"""
+
+LOCK_SECONDS = 30
+"""How long a writer waits for its turn on SQLite."""
+LOCK_POLL_SECONDS = 0.004
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -97,7 +102,7 @@ def connect(url: str, *, allow_unsafe_sqlite: bool = False) -> Engine:
         parsed,
         module=sqlite_module(),
         json_serializer=_dumps,
-        connect_args={"timeout": 30, "check_same_thread": False},
+        connect_args={"timeout": LOCK_SECONDS, "check_same_thread": False},
     )
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
@@ -133,8 +138,29 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    write = connection.get_execution_options().get("write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+    if not connection.get_execution_options().get("write", False):
+        connection.exec_driver_sql("BEGIN")
+        return
+    driver: Any = connection.connection.driver_connection
+    driver.execute("PRAGMA busy_timeout=0")
+    try:
+        _begin_immediate(connection, driver)
+    finally:
+        driver.execute(f"PRAGMA busy_timeout={LOCK_SECONDS * 1000}")
+
+
+def _begin_immediate(connection: Connection, driver: Any) -> None:
+    """Ask for the lock every few milliseconds: SQLite's own waiting goes up to 100 ms, and a STOP would starve."""
+    last = time.monotonic() + LOCK_SECONDS
+    while time.monotonic() < last:
+        try:
+            driver.execute("BEGIN IMMEDIATE")
+            return
+        except _sqlite.OperationalError as wrong:
+            if wrong.sqlite_errorcode & 0xFF != _sqlite.SQLITE_BUSY:
+                break
+        time.sleep(LOCK_POLL_SECONDS)
+    connection.exec_driver_sql("BEGIN IMMEDIATE")  # fails again, in SQLAlchemy's own words
 
 
 @contextmanager
