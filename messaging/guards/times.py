@@ -1,6 +1,8 @@
 """The gates about time: quiet hours move a message to the morning, send-by withholds what would come too late."""
 
+from collections.abc import Callable
 from datetime import datetime
+from functools import cache, partial
 from typing import Any
 
 from dateutil.relativedelta import relativedelta
@@ -23,7 +25,7 @@ from sqlalchemy.sql.functions import FunctionElement, GenericFunction
 
 from messaging.candidates import candidate, local_time, open_for_decision, quiet_time
 from messaging.guards.case import Case, withhold
-from messaging.quiet import free_at, zones_in
+from messaging.quiet import Hours, free_at, zones_in
 from messaging.whereabouts import AREA, law_of
 from models.terms import Send, after
 from models.types import UTCDateTime
@@ -97,7 +99,8 @@ def quiet_hours(connection: Connection, case_: Case) -> None:
         return
     spoken = (open_for_decision(), candidate.c.channel.is_not(None))
     places = connection.execute(select(*_place()).where(*spoken).distinct()).all()
-    rows = [_quiet_row(case_, *place) for place in places]
+    limits = cache(partial(_hours, case_))
+    rows = [_quiet_row(limits, *place) for place in places]
     late = [row for row in rows if row["free_at"] != row["since"]]
     if not late:
         return
@@ -116,12 +119,22 @@ def _place() -> list[ColumnElement[Any]]:
     return [column.label(name) for name, column in said.items()]
 
 
+def _hours(case_: Case, area: str, country: str, own: str, channel: str) -> Hours:
+    return case_.policy.hours(case_.terms.purpose, Channel(channel), *law_of(area, country), own)
+
+
 def _quiet_row(
-    case_: Case, zone: str, area: str, country: str, own: str, channel: str, since: datetime
+    limits: Callable[[str, str, str, str], Hours],
+    zone: str,
+    area: str,
+    country: str,
+    own: str,
+    channel: str,
+    since: datetime,
 ) -> dict[str, Any]:
-    hours = case_.policy.hours(case_.terms.purpose, Channel(channel), *law_of(area, country), own)
+    free = free_at(since, zone, limits(area, country, own, channel))
     said = {"zone": zone, "area": area, "country": country, "own": own, "channel": channel, "since": since}
-    return said | {"free_at": free_at(since, zone, hours)}
+    return {**said, "free_at": free}
 
 
 def send_by(connection: Connection, case_: Case) -> None:
