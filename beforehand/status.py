@@ -12,6 +12,7 @@ from beforehand.passes.in_force import GONE, IN_FORCE, NOTICE, RULE_PASS, RULES
 from beforehand.wiring import App
 from messaging.breaker import opened
 from messaging.journal.marks import held_since
+from messaging.switches import set_now
 from models.database import reading
 from models.delivery import Match, Message
 from models.housekeeping import Lease
@@ -97,7 +98,8 @@ class Status:
     """How things stand at ``now``. ``running`` names the process that holds the heartbeat, None: no house runs.
 
     ``refused_since`` is since when the running house refuses the files. ``messages`` are the open ones by state.
-    ``held_since``: everything is held after a restore, until `beforehand reconcile`.
+    ``held_since``: everything is held after a restore, until `beforehand reconcile`. ``stopped`` are the kill switches
+    with who set them.
     """
 
     now: datetime
@@ -109,6 +111,7 @@ class Status:
     held_since: datetime | None = None
     calls: list[CallToStaff] = field(default_factory=list)
     resting: list[Resting] = field(default_factory=list)
+    stopped: dict[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """The status as JSON values; moments as ISO 8601."""
@@ -137,6 +140,7 @@ def status_of(app: App, now: datetime) -> Status:
                 Resting(one.name, [channel.value for channel in one.channels], one.code, one.times, one.until)
                 for one in opened(connection)
             ],
+            stopped=set_now(connection),
         )
 
 

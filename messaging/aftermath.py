@@ -15,13 +15,12 @@ from messaging.channels.base import Asks
 from messaging.consents import EVERY
 from messaging.outcomes import after, resend_at, slower_until
 from messaging.pace import slow_down
+from messaging.switches import stop
 from models.customer import Suppression
 from models.database import dialect_insert
-from models.housekeeping import Switch
 from models.vocabulary import Channel, MessageState, Purpose
 
 suppression: Any = Suppression.__table__  # type: ignore[attr-defined]
-switch: Any = Switch.__table__  # type: ignore[attr-defined]
 
 Word = tuple[MessageState, str]
 """One thing a provider has said of a try: the state in our vocabulary, and its code (empty without one)."""
@@ -74,13 +73,7 @@ def _suppress(connection: Connection, asked: Sequence[Asked], now: datetime) -> 
 def stop_rule(connection: Connection, rule_id: str, code: str, now: datetime) -> None:
     """Set the kill switch of a rule whose messages are blocked on the way, and call staff; ``resume`` takes it back."""
     scope = f"rule:{rule_id}"
-    put = dialect_insert(connection, switch).values(scope=scope, stopped_at=now, by=f"provider {code}")
-    again = put.on_conflict_do_update(
-        index_elements=["scope"],
-        set_={"stopped_at": now, "by": f"provider {code}"},
-        where=switch.c.stopped_at.is_(None),
-    )
-    connection.execute(again)
+    stop(connection, scope, f"provider {code}", now)
     call_staff(connection, scope, f"the rule {rule_id} is stopped: its messages are blocked on the way ({code})", now)
 
 

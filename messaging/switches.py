@@ -1,10 +1,12 @@
 """The kill switches: what has been stopped, all of it or by rule, channel or endpoint."""
 
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, false, or_, select, true
+from sqlalchemy import ColumnElement, Connection, false, or_, select, true, update
 
 from messaging.consents import EVERY
+from models.database import dialect_insert
 from models.housekeeping import Switch
 
 switch = Switch.__table__  # type: ignore[attr-defined]
@@ -33,3 +35,24 @@ def is_held(connection: Connection) -> bool:
     """Whether everything is held until the database has been reconciled with the journal."""
     held = select(switch.c.scope).where(switch.c.scope == HOLD, switch.c.stopped_at.is_not(None))
     return connection.execute(held).first() is not None
+
+
+def stop(connection: Connection, scope: str, by: str, now: datetime) -> bool:
+    """Set a kill switch: ``all``, ``rule:ID``, ``channel:NAME`` or ``webhook:NAME``. False: it was set already."""
+    put = dialect_insert(connection, switch).values(scope=scope, stopped_at=now, by=by[:100])
+    again = put.on_conflict_do_update(
+        index_elements=["scope"], set_={"stopped_at": now, "by": by[:100]}, where=switch.c.stopped_at.is_(None)
+    )
+    return connection.execute(again.returning(switch.c.scope)).first() is not None
+
+
+def resume(connection: Connection, scope: str) -> bool:
+    """Take a kill switch back: what it held goes on. False: it was not set. A restore's hold is none of them."""
+    held = update(switch).where(switch.c.scope == scope, switch.c.scope != HOLD, switch.c.stopped_at.is_not(None))
+    return connection.execute(held.values(stopped_at=None).returning(switch.c.scope)).first() is not None
+
+
+def set_now(connection: Connection) -> dict[str, str]:
+    """The kill switches that are set, with who set them."""
+    rows = select(switch.c.scope, switch.c.by).where(switch.c.stopped_at.is_not(None), switch.c.scope != HOLD)
+    return {row.scope: row.by or "" for row in connection.execute(rows.order_by(switch.c.scope))}

@@ -24,6 +24,7 @@ from beforehand.cli import (
     sample,
     schema,
     status,
+    switches,
     testing,
     voucher,
 )
@@ -50,6 +51,8 @@ app.command("plan")(plan.plan)
 app.command("explain")(explain.explain)
 app.command("run")(preview.run)
 app.command("status")(status.status)
+app.command("stop")(switches.stop)
+app.command("resume")(switches.resume)
 app.command("backtest")(backtest.backtest)
 app.command("dispatch")(dispatch.dispatch)
 app.command("reconcile")(reconcile.reconcile)

@@ -48,6 +48,8 @@ def _lines(seen: "Status") -> Iterator[tuple[str, str]]:
         since = f"{seen.held_since:%Y-%m-%d %H:%M} UTC"
         yield f"Everything is held since {since}: the database knows less than what was sent from it.", "red"
         yield "Run `beforehand reconcile`; docs/how-to/restore-a-backup.md says what it does.", "red"
+    for scope, by in seen.stopped.items():
+        yield f"Stopped: {scope} (by {by}); `beforehand resume {scope}` takes it back.", "red"
     for one in seen.resting:
         again = f"; tried again at {one.until:%H:%M} UTC"
         often = f", {one.times} times in a row" if one.times > 1 else ""
