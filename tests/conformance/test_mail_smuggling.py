@@ -22,8 +22,8 @@ PIECES = st.sampled_from(
         "=?utf-8?q?", "=?utf-8?b?", "=?us-ascii?Q?", "=?", "?=", "?", "=", "=0A", "=0D=0A", "=0ABcc:", "_", "Cg==",
         "CkJjYzogZXZpbEB4LmV4YW1wbGU=", "Bcc: evil@x.example", "Bcc:", "To: evil@x.example", "evil@x.example", ".",
         "..", "\r\n.\r\n", "\n.\n", "\r.\r", "\r\n.\r\nMAIL FROM:<evil@x.example>\r\n", "\r\n\r\n",
-        "Content-Type: text/html", "<", ">", ",", ";", ":", '"', "\\", "(", ")", "a" * 80, "é" * 60, "您的订单", "طلبك متأخر",
-        "😀", "order",
+        "Content-Type: text/html", "<", ">", ",", ";", ":", '"', "\\", "(", ")", "a" * 80, "é" * 60, "您的订单",
+        "طلبك متأخر", "😀", "order",
     ]
 )  # fmt: skip
 TEXT = st.lists(st.one_of(PIECES, st.text(max_size=8)), max_size=12).map("".join)
