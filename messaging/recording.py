@@ -150,7 +150,7 @@ def _standing(connection: Connection, results: Sequence[tuple[Claim, Outcome]]) 
         if lease == leases[key] and state in OPEN_TO_RESULTS:
             found[key] = Standing(AttemptState(state), MessageState(message_state), tries, due_at)
         else:
-            _log.info("attempt %s has an outcome already, by a callback or its lease; this one is kept as evidence only", key)
+            _log.info("attempt %s has an outcome already; this one is kept as evidence only", key)
     return found
 
 

@@ -50,7 +50,5 @@ def trusted_hosts(settings: Settings) -> list[str]:
     """The names by which we may be asked: our public address's, the one we listen on, and this machine's own."""
     public = urlsplit(settings.public_url).hostname or ""
     own = () if settings.host in ("0.0.0.0", "::", "") else (settings.host,)  # noqa: S104
-    names = [name for name in (public, *own, *LOOPBACK) if name]
-    # the middleware cuts at the first colon, so that of an IPv6 address a bracket is left; a name cannot be rebound to it
-    bracket = ["["] if any(":" in name for name in (public, *own)) else []
-    return list(dict.fromkeys([*names, *bracket]))
+    names = (f"[{name}]" if ":" in name else name for name in (public, *own, *LOOPBACK) if name)
+    return list(dict.fromkeys(names))
