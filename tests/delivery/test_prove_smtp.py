@@ -62,13 +62,13 @@ class Trial:
 
     def __init__(self, cell: Cell, engine: Engine, certificate: Path, accepted: bool) -> None:
         self.cell, self.engine, self.certificate, self.accepted = cell, engine, certificate, accepted
-        self.before = {row.id for row in rows_of(engine)}
+        self.mine: list[int] = []
         self.copies: Counter[str] = Counter()
         self.faults = 0
 
     def run(self, room: PostRoom, service: int, marketing: int) -> None:
-        plan_messages(self.engine, service, channel="email")
-        plan_messages(self.engine, marketing, channel="email", purpose="marketing")
+        self.mine += plan_messages(self.engine, service, channel="email")
+        self.mine += plan_messages(self.engine, marketing, channel="email", purpose="marketing")
         tried = len(attempts_of(self.engine))
         room.faults.add(Fault("mail", self.cell.what, ALWAYS, phase=self.cell.phase, accepted=self.accepted))
         self._dispatch(room, self.cell.waits, 0)
@@ -116,7 +116,7 @@ class Trial:
         return sum(self.copies[row.reference] == 0 and row.state not in spoken_of for row in self._mine())
 
     def _mine(self) -> list[Row[Any]]:
-        return [row for row in rows_of(self.engine) if row.id not in self.before]
+        return rows_of(self.engine, self.mine)
 
     def _right(self, purpose: str) -> tuple[str, str | None, int]:
         if self.cell.right == "given-up":
