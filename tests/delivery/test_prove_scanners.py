@@ -199,4 +199,4 @@ def test_scanners_change_nothing_and_one_click_works(sqlite_engine: Engine, tmp_
 
 @pytest.mark.prove
 def test_prove_scanners(engine: Engine, tmp_path: Path) -> None:
-    print(f"\nPROOF scanners {engine.dialect.name}: {scanned(engine, tmp_path, customers=60)}")
+    print(f"\nPROOF scanners {engine.dialect.name}: {scanned(engine, tmp_path, customers=30)}")
