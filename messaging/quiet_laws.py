@@ -149,3 +149,17 @@ def _tidy(windows: Iterable[Window]) -> tuple[Window, ...]:
         else:
             found.append((opens, min(closes, DAY)))
     return tuple(found)
+
+
+def laws_markdown(path: Path = OURS) -> str:
+    """The table of ``docs/reference/quiet-hours.md``: what the file says, a line for each place, purpose and channel."""
+    groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for row in rows_in(path):
+        said = row.said
+        place = f"{row.country}-{row.region}" if row.region else row.country
+        hours = f"{said['days']} {said['from']} to {said['until']}" if row.window else f"{said['days']} never"
+        groups[place, said["purpose"], said["channel"], row.source].append(hours)
+    lines = ["| place | purpose | channel | when it may be spoken | source |", "|---|---|---|---|---|"]
+    for (place, purpose, channel, source), hours in groups.items():
+        lines.append(f"| {place} | {purpose} | {channel} | {', '.join(hours)} | {source} |")
+    return "\n".join(lines)

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from beforehand.settings import settings_markdown
+from messaging.quiet_laws import laws_markdown
 from rules.facts import subjects
 from rules.json_schema import schema_text
 from rules.reference import facts_markdown
@@ -14,6 +15,7 @@ REFERENCE = ROOT / "docs" / "reference"
 MADE = {
     REFERENCE / "rules.md": ("facts", lambda: facts_markdown(subjects())),
     REFERENCE / "settings.md": ("settings", settings_markdown),
+    REFERENCE / "quiet-hours.md": ("laws", laws_markdown),
 }
 
 
