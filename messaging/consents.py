@@ -76,17 +76,36 @@ def record_consent(
     (``sms``, ``preferences``, ``cli:NAME``), ``text_version`` which text they saw. The same entry again has no effect.
     Raises ValueError for another word.
     """
-    _check_words(channel, purpose)
+    said = {"verdict": verdict, "source": source, "text_version": text_version, "at": at, "now": now}
+    record_ways(connection, customer_ids, [(channel, purpose)], **said)  # type: ignore[arg-type]
+
+
+def record_ways(
+    connection: Connection,
+    customer_ids: Collection[int],
+    ways: Collection[tuple[str, str]],
+    *,
+    verdict: ConsentVerdict,
+    source: str,
+    text_version: str | None = None,
+    at: datetime,
+    now: datetime,
+) -> None:
+    """:func:`record_consent` for several ways (channel and purpose) in one statement."""
     row = {
-        "channel": str(channel),
-        "purpose": str(purpose),
         "verdict": verdict.value,
         "given_at": at,
         "source": source[:200],
         "text_version": text_version,
         "recorded_at": now,
     }
-    rows = [{"customer_id": key} | row for key in sorted(set(customer_ids))]
+    for channel, purpose in ways:
+        _check_words(channel, purpose)
+    rows = [
+        row | {"customer_id": key, "channel": str(channel), "purpose": str(purpose)}
+        for key in sorted(set(customer_ids))
+        for channel, purpose in ways
+    ]
     if rows:
         connection.execute(dialect_insert(connection, consent).on_conflict_do_nothing(), rows)
 

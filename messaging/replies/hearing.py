@@ -8,6 +8,7 @@ Calls of service end by key 9. START takes back what a STOP made, and is no cons
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import product
 
 from sqlalchemy import Connection, func, or_, select, update
 
@@ -15,7 +16,7 @@ from messaging.addresses import address_hash, family, normal_address
 from messaging.breaker import call_staff, dismiss
 from messaging.candidates import TABLES, customer, message
 from messaging.claims import attempt
-from messaging.consents import EVERY, NEVER_CALL_CAUSE, STOP_CAUSE, lift, record_consent, silence, suppress, suppression
+from messaging.consents import EVERY, NEVER_CALL_CAUSE, STOP_CAUSE, lift, record_ways, silence, suppress, suppression
 from messaging.policy import Policy
 from messaging.recheck import is_barred, suppressed
 from messaging.replies.again import ring_later
@@ -202,10 +203,11 @@ def stop(
     """End everything that goes to an address on a channel. Returns whether that is news. Needs :func:`silence`."""
     news = not _has_stopped(connection, channel, sender.hash, (cause,))
     suppress(connection, channel=channel, address_hash=sender.hash, cause=cause, at=now, source=source)
-    for ended in _channels_of(channel) if cause == STOP_CAUSE else [channel]:
-        for purpose in NEEDS_A_YES:
-            withdrawn = {"verdict": ConsentVerdict.WITHDRAWN, "source": f"{source}: {cause}", "at": now, "now": now}
-            record_consent(connection, sender.customers, channel=ended, purpose=purpose, **withdrawn)  # type: ignore[arg-type]
+    ended = product(_channels_of(channel) if cause == STOP_CAUSE else [channel], NEEDS_A_YES)
+    why = f"{source}: {cause}"
+    record_ways(
+        connection, sender.customers, list(ended), verdict=ConsentVerdict.WITHDRAWN, source=why, at=now, now=now
+    )
     put_aside(connection, sender.customers, channel, now)
     if cause == STOP_CAUSE:
         settle_unread(connection, sender, now, by=source)
@@ -224,9 +226,9 @@ def settle_unread(connection: Connection, sender: Sender, now: datetime, *, by: 
     """Close what nobody has read yet of this sender, and put back in the queue what it held and may still go."""
     r = reply.c
     unread = (r.address_hash == sender.hash, r.said == Said.MAYBE_STOP, r.handled_at.is_(None))
-    connection.execute(update(reply).where(*unread).values(handled_at=now, handled_by=by[:100]))
-    let_go(connection, sender.customers)
-    all_read(connection)
+    if connection.execute(update(reply).where(*unread).values(handled_at=now, handled_by=by[:100])).rowcount:
+        let_go(connection, sender.customers)
+        all_read(connection)
 
 
 def all_read(connection: Connection) -> None:
