@@ -102,6 +102,12 @@ def make_sure(app: App) -> str:
     return app.journal.damage()
 
 
+def is_held_now(app: App) -> bool:
+    """Whether everything is held, because the database knows less than what was sent from it."""
+    with reading(app.engine) as connection:
+        return is_held(connection)
+
+
 def call_webhooks(
     app: App, now: datetime | None = None, *, stopping: Callable[[], bool] = lambda: False
 ) -> WebhookReport:

@@ -144,9 +144,15 @@ def _webhook_secret(settings: Settings, name: str) -> str:
 
 
 def bootstrap(settings: Settings | None = None, *, clock: Clock = wall_clock, migrated: bool = True) -> App:
-    """Wire the application; brings the database schema up to date unless ``migrated`` is False."""
+    """Wire the application; brings the database schema up to date unless ``migrated`` is False.
+
+    A new database gets its identity at once, so that every backup of it has that.
+    """
     settings = settings or Settings()
     engine = connect(settings.database_url, allow_unsafe_sqlite=settings.allow_unsafe_sqlite)
     if migrated:
+        from messaging.journal import identify
+
         migrate(engine)
+        identify(engine, clock())
     return App(settings=settings, engine=engine, clock=clock)

@@ -14,12 +14,15 @@ def dispatch(
     now: Annotated[str | None, typer.Option(help="As if it were this moment, ISO 8601")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object")] = False,
 ) -> None:
-    """Send every message that may go now. Exit code 1 where something failed or nobody knows what became of it."""
+    """Send every message that may go now.
+
+    Exit code 1 where something failed, nobody knows what became of it, or everything is held after a restore.
+    """
     from sqlalchemy.exc import SQLAlchemyError
 
     from beforehand import dispatching, passes
     from beforehand.cli.common import FINDINGS, fail, moment, print_json, wired
-    from messaging.journal import JournalError
+    from messaging.journal import JournalError, Restored
     from models.trouble import plainly
     from models.vocabulary import WebhookState
     from rules.errors import RuleErrors
@@ -44,6 +47,8 @@ def dispatch(
     else:
         for line in [*lines(report), *webhook_lines(called)]:
             typer.echo(line)
+    if dispatching.is_held_now(app):
+        fail(str(Restored()), code=FINDINGS)
     if called.states.keys() & {WebhookState.GONE, WebhookState.GAVE_UP}:
         raise typer.Exit(FINDINGS)
     if report.failed or report.unknown or report.stopped:

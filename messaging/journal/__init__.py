@@ -5,5 +5,6 @@
 
 from messaging.journal.book import Journal, Number, Restored, place_of
 from messaging.journal.files import JournalError
+from messaging.journal.marks import identify
 
-__all__ = ["Journal", "JournalError", "Number", "Restored", "place_of"]
+__all__ = ["Journal", "JournalError", "Number", "Restored", "identify", "place_of"]

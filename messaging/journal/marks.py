@@ -4,11 +4,11 @@ import uuid
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, Engine, delete, select, update
 
 from messaging.claims import CLAIMABLE, message
 from messaging.switches import HOLD, switch
-from models.database import dialect_insert
+from models.database import dialect_insert, reading, writing
 from models.delivery import Mark
 from models.housekeeping import Notice
 from models.vocabulary import Reason
@@ -25,6 +25,15 @@ HOLDER = "journal"
 def marks_of(connection: Connection) -> dict[str, int]:
     """How far each journal has come by this database, and its id under :data:`DATABASE`."""
     return dict(connection.execute(select(mark.c.journal, mark.c.number)).tuples().all())
+
+
+def identify(engine: Engine, now: datetime) -> None:
+    """Give the database its id, where it has none yet."""
+    with reading(engine) as connection:
+        if DATABASE in marks_of(connection):
+            return
+    with writing(engine) as connection:
+        new_identity(connection, now)
 
 
 def new_identity(connection: Connection, now: datetime) -> int:
