@@ -100,7 +100,7 @@ def finish(engine: Engine, room: PostRoom, journal: Journal) -> None:
 @pytest.mark.prove
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_prove_restore(request: pytest.FixtureRequest, tmp_path: Path, database: str) -> None:
-    chance, rounds, count = random.Random(4), 20, 60
+    chance, rounds, count = random.Random(4), 10, 60
     engine: Engine = request.getfixturevalue(f"{database}_engine".replace("postgresql", "postgres"))
     uri = request.getfixturevalue("postgres_uri") if database == "postgresql" else ""
     forgotten = total = 0
