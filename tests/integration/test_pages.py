@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
-from sqlalchemy import Engine, delete, select
+from sqlalchemy import Engine, select
 
 import models
 from beforehand.passes import links_of, run_rule, secret_of
+from beforehand.people.forget import forget
 from beforehand.web.app import create_app
 from beforehand.wiring import App
 from messaging.consents import silence, suppress
@@ -23,6 +24,7 @@ from tests.deciding import NOON, House
 
 MARKETING = {"purpose": "marketing", "steps": "  - {send: hello, by: [email]}"}
 CLICK = {"List-Unsubscribe": "One-Click"}
+both = pytest.mark.parametrize("database", ["sqlite", "postgres"], indirect=True)
 
 
 class Desk:
@@ -82,7 +84,13 @@ def chosen(desk: Desk) -> list[Any]:
 
 
 @pytest.fixture
-def desk(engine: Engine, tmp_path: Path) -> Iterator[Desk]:
+def database(request: pytest.FixtureRequest) -> str:
+    return str(getattr(request, "param", "sqlite"))
+
+
+@pytest.fixture
+def desk(request: pytest.FixtureRequest, database: str, tmp_path: Path) -> Iterator[Desk]:
+    engine: Engine = request.getfixturevalue(f"{database}_engine")
     house = House(engine, tmp_path)
     house.template()
     house.rule(**MARKETING)
@@ -91,6 +99,7 @@ def desk(engine: Engine, tmp_path: Path) -> Iterator[Desk]:
         yield made
 
 
+@both
 def test_one_click_ends_it_without_cookie_or_redirect_and_twice_is_once(desk: Desk) -> None:
     who = desk.mailed()
     for _ in range(2):
@@ -139,6 +148,7 @@ def test_looking_changes_nothing_and_says_who_and_what(desk: Desk) -> None:
     assert desk.ledger() == []
 
 
+@both
 def test_the_page_ends_the_one_thing_or_everything(desk: Desk) -> None:
     who = desk.mailed()
     other = desk.house.customer(email="ann@example.com", phone=None)
@@ -172,11 +182,11 @@ def test_a_link_for_one_kind_is_no_link_for_another_and_garbage_gets_a_kind_page
     assert desk.browser.get(f"/s/{'ab' * 9}7K2M9QXC", params={"lang": "ar"}).text.count('dir="rtl"') == 1
 
 
-def test_a_forgotten_customer_gets_a_kind_page(desk: Desk) -> None:
-    desk.mailed()
+@both
+def test_a_forgotten_customer_gets_a_kind_page(desk: Desk, tmp_path: Path) -> None:
+    who = desk.mailed()
     path = desk.path(Kind.PREFERENCES)
-    with writing(desk.app.engine) as connection:
-        connection.execute(delete(models.Message.__table__))  # type: ignore[attr-defined]
+    forget(desk.app.engine, who, secret=secret_of(desk.app.settings), folder=tmp_path, clock=lambda: desk.at)
     for method in ("GET", "POST"):
         assert desk.browser.request(method, path).status_code == 404
 
@@ -188,6 +198,7 @@ def test_a_message_of_a_restored_database_is_not_opened_by_an_old_link(desk: Des
     assert desk.browser.get(path).status_code == 404
 
 
+@both
 def test_the_preference_page_shows_how_it_is_and_records_only_what_changed(desk: Desk) -> None:
     who = desk.mailed(language="en", preferred_channel="sms")
     first = desk.filled(desk.shown())
@@ -246,6 +257,7 @@ def test_a_form_that_is_not_ours_or_too_old_changes_nothing(desk: Desk) -> None:
     assert desk.ledger() == []
 
 
+@both
 def test_never_call_me_and_everything(desk: Desk) -> None:
     who = desk.mailed()
     assert "We never ring you" in desk.press("never").text
@@ -260,6 +272,7 @@ def test_never_call_me_and_everything(desk: Desk) -> None:
     assert desk.filled(desk.shown())["allow"] == ["email.service"]
 
 
+@both
 def test_call_me_makes_one_task_and_one_event_an_hour(desk: Desk) -> None:
     who = desk.mailed()
     changes = models.Change.__table__  # type: ignore[attr-defined]
@@ -293,6 +306,7 @@ def test_one_link_changes_only_so_much_in_ten_minutes(desk: Desk) -> None:
     assert desk.press("save").status_code == 200
 
 
+@both
 def test_after_stop_by_sms_the_page_says_how_to_come_back(desk: Desk) -> None:
     who = desk.mailed()
     with writing(desk.app.engine) as connection:
@@ -329,6 +343,7 @@ def surveyed(desk: Desk) -> int:
     return who
 
 
+@both
 def test_a_survey_is_answered_by_its_link_and_may_be_changed(desk: Desk) -> None:
     who = surveyed(desk)
     path = desk.path(Kind.ANSWER)
