@@ -196,7 +196,7 @@ class Settings(BaseSettings):
     )
 
     batch: int = Field(100, ge=1, le=1000, description="Messages claimed at once")
-    lease_seconds: int = Field(60, ge=5, description="How long a claim holds before it returns to the queue")
+    lease_seconds: int = Field(60, ge=5, le=86_400, description="How long a claim holds before it returns to the queue")
     send_timeout_seconds: float = Field(10, gt=0, description="How long we wait for a provider's answer")
     unknown_settle_minutes: int = Field(
         15, ge=15, description="How long an unknown outcome waits for evidence; a provider's listing may lag"

@@ -45,6 +45,9 @@ from models.database import reading, writing
 from models.types import UTCDateTime
 from models.vocabulary import AttemptState, Channel, ConsentVerdict, MessageState, Reason
 
+NO_LEASE = timedelta(days=2)
+"""A lease that ends later than this was given by a clock that was far ahead: nobody may wait for its end."""
+
 Stops = Callable[[Connection, datetime, Sequence[int]], Mapping[Reason, int]]
 """``(connection, now, message_ids) -> counts``: marks those that their rule stops by now CANCELLED (it is retired, or
 its ``stop_if`` holds), puts off those that cannot be asked, and says how many were cancelled, by reason."""
@@ -354,7 +357,8 @@ def reap(engine: Engine, now: datetime, *, at: At = nowhere) -> ReapReport:
 def _lapsed(now: datetime) -> Select[Any]:
     a = attempt.c
     open_ones = a.state.in_([AttemptState.CLAIMED, AttemptState.IN_FLIGHT])
-    return select(a.id, a.message_id, a.state).where(open_ones, a.lease_until <= now).order_by(a.id)
+    over = or_(a.lease_until <= now, a.lease_until > now + NO_LEASE)
+    return select(a.id, a.message_id, a.state).where(open_ones, over).order_by(a.id)
 
 
 def _end(connection: Connection, ids: Sequence[int], state: AttemptState, now: datetime, **more: Any) -> None:
