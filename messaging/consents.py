@@ -27,6 +27,9 @@ EVERY = "all"
 STOP_CAUSE = "stop"
 """The cause of a suppression that a customer's own STOP made, and that START lifts."""
 
+PROVIDERS_STOP = "21610"
+"""Twilio's code for a person who has said STOP to it: whoever learns of it withdraws, by :func:`silence`."""
+
 NEVER_CALL_CAUSE = "never_call"
 """The cause of a suppression that key 9 in a call made; START by SMS lifts no calls."""
 

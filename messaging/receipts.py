@@ -12,6 +12,7 @@ from messaging.aftermath import Asked, Becomes, Sent, Word, becomes, follow, ope
 from messaging.channels.base import Channel as Way
 from messaging.channels.base import Sighting
 from messaging.claims import attempt, message
+from messaging.consents import PROVIDERS_STOP, silence
 from messaging.outcomes import after
 from models.database import dialect_insert, reading, writing
 from models.delivery import Receipt
@@ -55,6 +56,8 @@ def poll(engine: Engine, channels: Mapping[Channel, Way], now: datetime, *, most
     if not asked:
         return PollReport()
     with writing(engine) as connection:
+        if any(sighting.code == PROVIDERS_STOP for sighting in seen):
+            silence(connection)
         connection.execute(update(message).where(message.c.id.in_(asked)).values(asked_at=now))
         return PollReport(len(asked), apply(connection, seen, now))
 

@@ -14,6 +14,7 @@ from messaging.aftermath import Asked, follow
 from messaging.candidates import UNTOLD
 from messaging.channels.base import Outcome
 from messaging.claims import Claim, attempt, evidence, message
+from messaging.consents import silence
 from messaging.journal import Journal, Restored
 from messaging.outcomes import retry_at
 from messaging.points import At, Point, nowhere
@@ -82,6 +83,8 @@ def record_all(
     if not results:
         return Counter()
     with writing(engine) as connection:
+        if any(outcome.suppress for _, outcome in results):
+            silence(connection)
         standing = _standing(connection, results)
         if journal and not _all_there(connection, results):
             raise Restored

@@ -16,7 +16,17 @@ from messaging.addresses import address_hash, family, normal_address
 from messaging.breaker import call_staff, dismiss
 from messaging.candidates import TABLES, customer, message
 from messaging.claims import attempt
-from messaging.consents import EVERY, NEVER_CALL_CAUSE, STOP_CAUSE, lift, record_ways, silence, suppress, suppression
+from messaging.consents import (
+    EVERY,
+    NEVER_CALL_CAUSE,
+    PROVIDERS_STOP,
+    STOP_CAUSE,
+    lift,
+    record_ways,
+    silence,
+    suppress,
+    suppression,
+)
 from messaging.policy import Policy
 from messaging.recheck import is_barred, suppressed
 from messaging.replies.again import ring_later
@@ -33,7 +43,7 @@ preference = TABLES["preference"]
 NOTICE = "replies"
 """The topic by which staff are called to replies that may mean STOP."""
 
-LIFTED = (STOP_CAUSE, "provider_21610")
+LIFTED = (STOP_CAUSE, f"provider_{PROVIDERS_STOP}")
 """What START takes back: a STOP that we heard, and one that only the provider heard (Twilio's 21610)."""
 
 NEEDS_A_YES = (Purpose.MARKETING, Purpose.SURVEY)

@@ -3,16 +3,19 @@
 from datetime import datetime
 
 import pytest
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine, insert, select, update
 
 import models
 from messaging import replies
+from messaging.addresses import address_hash
 from messaging.breaker import notice
 from messaging.candidates import TABLES, message
+from messaging.claims import attempt
 from messaging.outbox import claim
 from messaging.replies import Answer, Heard, Ours, Said, hear
+from messaging.told import Told, keep
 from models.database import reading, writing
-from models.vocabulary import Channel, Reason
+from models.vocabulary import Channel, MessageState, Reason
 from tests.integration.out_world import NOW, POLICY, later, phone, plan_messages, rows_of
 
 OURS = Ours("Our Shop", "+442079460000", twilio_answers=False)
@@ -198,3 +201,22 @@ def _agree(connection: Connection, who: int, at: datetime) -> int:
         now=NOW,
     )
     return int(connection.execute(select(consent.c.id).order_by(consent.c.id.desc()).limit(1)).scalar_one())
+
+
+def test_a_stop_that_only_twilio_has_heard_counts_from_its_callback_on_and_start_lifts_it(engine: Engine) -> None:
+    plan_messages(engine, 2)
+    one_phone(engine)
+    first = rows_of(engine)[0].id
+    keyed = address_hash(POLICY.secret, "sms", phone(0))
+    with writing(engine) as connection:
+        gone = {"message_id": first, "state": "accepted", "lease": "x", "provider_id": "SM1", "provider": "twilio"}
+        gone["address_hash"] = keyed
+        connection.execute(insert(attempt), [gone | {"lease_until": NOW, "claimed_at": NOW}])
+        connection.execute(update(message).where(message.c.id == first).values(state="accepted", accepted_at=NOW))
+    with writing(engine) as connection:
+        said = Told("twilio", "sms", "SM1", None, MessageState.UNDELIVERED, "21610", "d", address_hash=keyed)
+        assert keep(connection, said, NOW)
+    assert take(engine) == {Reason.SUPPRESSED: 1}
+    say(engine, "START")
+    with reading(engine) as connection:
+        assert connection.execute(select(TABLES["suppression"])).all() == []
