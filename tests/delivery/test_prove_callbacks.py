@@ -161,11 +161,11 @@ class Count:
             self.before_us += act.before_us
 
 
-def prove(engine: Engine, stories: Sequence[Story], count: Count) -> Watch:
+def prove(engine: Engine, stories: Sequence[Story], count: Count, batch: int = BATCH) -> Watch:
     """Play stories by calling the engine, a batch at a time."""
     watch = Watch(engine)
-    for start in range(0, len(stories), BATCH):
-        some = stories[start : start + BATCH]
+    for start in range(0, len(stories), batch):
+        some = stories[start : start + batch]
         ids = plan_messages(engine, len(some))
         first = armed(engine, ids, NOW)
         actors = [Actor(key, one, {1: first[key]}) for key, one in zip(ids, some, strict=True)]
@@ -253,10 +253,10 @@ def test_stories_end_as_they_must(engine: Engine) -> None:
     assert set(count.by_state) >= {"accepted", "sent", "undelivered", "delivered", "queued", "unknown"}
 
 
-def test_some_over_http(sqlite_engine: Engine) -> None:
+def test_some_over_http(engine: Engine) -> None:
     dice, count = Random(5), Count()
-    with world(sqlite_engine) as here:
-        watch = over_http(here, [story(dice) for _ in range(25)], count)
+    with world(engine) as here:
+        watch = over_http(here, [story(dice) for _ in range(15)], count)
     nothing_wrong(count, watch)
 
 
@@ -275,7 +275,7 @@ def test_the_judge_would_notice() -> None:
 def test_prove_ten_thousand(engine: Engine, share: int, capsys: pytest.CaptureFixture[str]) -> None:
     """5,000 on each database, 500 of them over real HTTP."""
     dice, count = Random(f"callbacks {engine.dialect.name}"), Count()
-    watch = prove(engine, [story(dice) for _ in range(share - 500)], count)
+    watch = prove(engine, [story(dice) for _ in range(share - 500)], count, batch=5 * BATCH)
     with world(engine) as here:
         other = over_http(here, [story(dice) for _ in range(500)], count)
     figures = [
