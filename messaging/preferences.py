@@ -210,6 +210,8 @@ def prefer(connection: Connection, customer_id: int, before: Choices, after: Cho
 
 def same_address(connection: Connection, customer_id: int, channel: Channel, address: str) -> set[int]:
     """This customer and whoever else is known by the same address: one mail box, one word."""
+    if not address:
+        return {customer_id}
     column = customer.c.email if channel is Channel.EMAIL else customer.c.phone
     alike = select(customer.c.id).where(column.in_({address, address.lower()}))
     return {customer_id, *connection.execute(alike).scalars()}

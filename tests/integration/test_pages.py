@@ -16,6 +16,7 @@ import models
 from beforehand.passes import links_of, run_rule, secret_of
 from beforehand.people.forget import forget
 from beforehand.web.app import create_app
+from beforehand.web.pages.shown import languages, words
 from beforehand.wiring import App
 from messaging.consents import silence, suppress
 from messaging.links import Kind
@@ -395,3 +396,22 @@ def test_links_signed_before_a_key_was_replaced_still_work(desk: Desk) -> None:
         assert (browser.get(choose).status_code, browser.get(stop).status_code) == (404, 200)
         assert browser.post(stop, data=CLICK).status_code == 200
     assert len(desk.ledger()) == 1
+
+
+def test_the_address_that_stands_in_every_mail_leads_to_a_page(desk: Desk) -> None:
+    for language in ("en", "ar", "zh"):
+        front = desk.browser.get("/", params={"lang": language})
+        assert front.status_code == 200
+        assert f'lang="{language}"' in front.text
+        assert "Beforehand Shop" in front.text
+
+
+def test_every_language_has_the_same_words() -> None:
+    def keys(said: Any) -> Any:
+        return (
+            {name: keys(value) for name, value in said.items()} if isinstance(said, dict) else re.findall("{.+?}", said)
+        )
+
+    shapes = {tag: json.dumps(keys(words(tag)), sort_keys=True) for tag, _ in languages()}
+    assert shapes.keys() == {"en", "ar", "zh"}
+    assert len(set(shapes.values())) == 1
