@@ -1,6 +1,7 @@
 """SMS and voice against servers that answer well, badly, late or not at all. The server's own ledger is the judge."""
 
 import json
+import socket
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs
@@ -16,7 +17,7 @@ from messaging.channels.twilio_client import Account
 from messaging.channels.voice import Voice, answer_key, hang_up, of_call, script
 from messaging.progress import NOBODY_THERE
 from models.vocabulary import MessageState, OutcomeClass
-from tests.conformance.raw_servers import answer, replying
+from tests.conformance.raw_servers import RawServer, answer, replying, request, reset
 from tests.integration.out_world import SENDER, phone
 
 SID = "SM" + "a" * 32
@@ -87,6 +88,16 @@ def test_each_answer_has_its_class_and_is_asked_for_once(
     assert got.provider_id == (SID if outcome is OutcomeClass.ACCEPTED else None)
     assert got.retry_after_seconds == (7 if b"Retry-After" in said else None)
     assert got.stops == (code == "20003")
+
+
+def test_a_connection_that_ends_after_the_request_is_unknown_and_not_asked_twice(kind: str) -> None:
+    def drop(server: RawServer, connection: socket.socket) -> None:
+        server.took.append(request(connection))
+        reset(connection)
+
+    with RawServer(drop) as server:
+        got = way(kind, account(server.url)).send(letter())
+    assert (got.kind, len(server.took), server.connections) == (OutcomeClass.UNKNOWN, 1, 1)
 
 
 def test_a_server_that_speaks_no_tls_is_not_asked_twice(kind: str) -> None:

@@ -64,7 +64,7 @@ class Cell:
     def waits(self) -> tuple[float, float]:
         """Seconds up to the dot and after it: short only where they must run out."""
         hangs = self.fault == "hang"
-        return (0.3 if hangs and self.phase != "dot" else 8, 0.3 if hangs else 8)
+        return (0.3 if hangs and self.phase != "dot" else 60, 0.3 if hangs else 60)
 
     @property
     def hidden(self) -> tuple[bool, ...]:
@@ -88,7 +88,7 @@ def guarded_room(certificate: Path) -> Iterator[PostRoom]:
         yield room
 
 
-def sender_of(room: PostRoom, certificate: Path, timeout: float = 20, patience: float = 20) -> Mail:
+def sender_of(room: PostRoom, certificate: Path, timeout: float = 60, patience: float = 60) -> Mail:
     """Our channel, pointed at a guarded room."""
     server = MailServer(
         "localhost", room.smtp_port, "care@shop.example", "Our Shop", timeout=timeout, patience=patience,

@@ -8,6 +8,7 @@ from email.utils import format_datetime
 
 from fastapi import Response
 from fastapi.responses import HTMLResponse, JSONResponse
+from starlette.types import Receive, Scope, Send
 
 from beforehand.web.postroom.errors import TwilioError
 from beforehand.web.postroom.faults import Fault, Place
@@ -85,3 +86,8 @@ class _Cut(Response):
     def __init__(self, whole: Response, kept: int) -> None:
         super().__init__(whole.body[:kept], whole.status_code, media_type="application/json")
         self.headers["content-length"] = str(len(whole.body))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Begin to answer and leave; uvicorn then closes the connection, and says so in one line."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": True})
