@@ -102,7 +102,7 @@ def _unasked(row: Any, entries: list[Any], again: set[int]) -> int:
 
 def finish(engine: Engine, room: PostRoom, folder: Path, hours: Iterable[float] = (0.1, 2, 4, 6)) -> SettleReport:
     """What the heartbeat does as time goes on: reap, settle and dispatch by a clock that is ahead, until all ended."""
-    channels, journal, total = ways(room, timeout=10), Journal(folder, SECRET), SettleReport()
+    channels, journal, total = ways(room, timeout=60), Journal(folder, SECRET), SettleReport()
     for ahead in hours:
         now = wall() + timedelta(hours=ahead)
         reap(engine, now)

@@ -59,7 +59,7 @@ class Sleepers:
             self._put_to_sleep(sleepers, channel)
             time.sleep(self.lease + 0.05)
             reaped = reap(self.engine, wall())
-            others, now = ways(self.room), wall() + self.ahead
+            others, now = ways(self.room, timeout=60), wall() + self.ahead
             settle(self.engine, others, now, send_timeout=2, settle_after=timedelta(minutes=15))
             send_due(self.engine, others, now, journal=Journal(self.folder, SECRET))
         finally:
