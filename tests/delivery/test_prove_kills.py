@@ -98,8 +98,7 @@ def killed(
 
 
 def test_some_kills(sqlite_engine: Engine, tmp_path: Path) -> None:
-    verdict, dangerous, unknown = killed(sqlite_engine, tmp_path, 90, 4, lease=0.8, batch=5)
-    assert unknown >= dangerous >= 0
+    verdict, *_ = killed(sqlite_engine, tmp_path, 90, 4, lease=0.8, batch=5)
     assert verdict.messages == 90
 
 
