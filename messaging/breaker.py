@@ -113,7 +113,7 @@ def learn(connection: Connection, results: Iterable[tuple[Channel, Outcome]], no
     """Open, keep or close breakers by what tries led to. Must run in the transaction that writes these down."""
     seen = list(results)
     faults = {_name(channel, outcome.code): outcome.code for channel, outcome in seen if outcome.stops}
-    for name, code in faults.items():
+    for name, code in sorted(faults.items()):  # one order for all, so that nobody waits in a circle
         trip(connection, name, code, now)
     well = {channel for channel, outcome in seen if _proves_well(outcome)}
     if not well:

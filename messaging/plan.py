@@ -253,6 +253,7 @@ def take_other(connection: Connection, case_: Case, secret: bytes, details: Colu
     displace(connection, case_)
     count = _insert_messages(connection, case_, details=details)
     _recall(connection, case_, secret)
+    _open_surveys(connection, case_)  # a survey is known by the step of the message that asks
     return count
 
 

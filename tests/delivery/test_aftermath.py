@@ -17,6 +17,7 @@ from messaging.channels.base import Sighting
 from messaging.claims import message
 from messaging.receipts import apply
 from models.commerce import Voucher
+from models.contact import Survey
 from models.customer import Suppression
 from models.database import reading, writing
 from models.delivery import Match, Message
@@ -283,6 +284,16 @@ def test_the_voucher_lives_on_in_the_other_channel(house: House, room: PostRoom)
     assert story(house)[1][:3] == ("1.other2", "email", "accepted")
     assert house.rows(Voucher, "voided_at") == [None]
     assert [row["voucher"] for row in house.rows(Message, "details")] == [True, True]
+
+
+def test_a_survey_is_asked_for_by_the_other_channel_too(house: House, room: PostRoom) -> None:
+    house.rule(steps="  - {survey: hello, by: [sms, email]}", purpose="survey")
+    house.settings |= {"consent_needed": []}
+    begin(house, room, phone="+15005550009")
+    go(house, room, NOON)
+    steps = [step for step, _, state, _ in story(house) if state == "accepted"]
+    (match_id,) = house.rows(Match, "id")
+    assert f"survey/{match_id}/{steps[0]}" in house.rows(Survey, "external_id")
 
 
 def test_the_other_branch_comes_after_the_other_channel(house: House, room: PostRoom) -> None:
