@@ -1,5 +1,6 @@
 """A reply that may mean STOP holds what waits, calls staff, and ends or goes on by their word."""
 
+import threading
 from datetime import datetime
 
 import pytest
@@ -11,7 +12,7 @@ from messaging.addresses import address_hash
 from messaging.breaker import notice
 from messaging.candidates import TABLES, message
 from messaging.claims import attempt
-from messaging.outbox import claim
+from messaging.outbox import arm, claim
 from messaging.replies import Answer, Heard, Ours, Said, hear
 from messaging.told import Told, keep
 from models.database import reading, writing
@@ -165,8 +166,6 @@ def test_key_one_is_kept_and_answered(engine: Engine) -> None:
 
 
 def test_what_is_claimed_already_is_not_armed(engine: Engine) -> None:
-    from messaging.outbox import arm
-
     plan_messages(engine, 2)
     with writing(engine) as connection:
         claims = claim(connection, NOW, limit=100, lease_seconds=60, policy=POLICY).claims
@@ -220,3 +219,24 @@ def test_a_stop_that_only_twilio_has_heard_counts_from_its_callback_on_and_start
     say(engine, "START")
     with reading(engine) as connection:
         assert connection.execute(select(TABLES["suppression"])).all() == []
+
+
+def test_a_stop_waits_for_the_claim_under_way_and_that_claim_is_not_armed(engine: Engine) -> None:
+    plan_messages(engine, 1)
+    began, told = threading.Event(), threading.Event()
+
+    def stop() -> None:
+        began.set()
+        say(engine, "STOP")
+        told.set()
+
+    other = threading.Thread(target=stop)
+    with writing(engine) as connection:
+        claims = claim(connection, NOW, limit=10, lease_seconds=60, policy=POLICY).claims
+        other.start()
+        began.wait(5)
+        assert not told.wait(0.3), "it did not wait"
+    other.join(10)
+    assert told.is_set()
+    assert arm(engine, claims, NOW) == []
+    assert take(engine) == {Reason.SUPPRESSED: 1}
