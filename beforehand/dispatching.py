@@ -11,7 +11,7 @@ from beforehand.passes import brand_of, policy_of, secret_of, stops_of, template
 from beforehand.passes.retiring import retired_of
 from beforehand.settings import Settings
 from beforehand.wiring import App, wires
-from messaging import outbox, receipts, taken_back, told, unknown
+from messaging import elsewhere, outbox, receipts, taken_back, told, unknown
 from messaging.channels.base import Envelope
 from messaging.channels.callbacks import attempt_token
 from messaging.claims import Claim
@@ -140,6 +140,7 @@ def reap(app: App, now: datetime) -> ReapReport:
     sweep(app.engine, now)
     with writing(app.engine) as connection:
         taken_back.confirm(connection, now)
+        elsewhere.give_up(connection, now)
     return ReapReport(reaped.returned, reaped.unknown, settled.found, settled.resent, settled.given_up)
 
 

@@ -67,6 +67,16 @@ def plan_elsewhere(connection: Connection, case_: Case, step: str, secret: bytes
     return done
 
 
+def give_up(connection: Connection, now: datetime) -> int:
+    """Take back the vouchers of messages that met a bad address and that no other channel will say. Returns how many.
+
+    That is so where it is too late by now, or the match or its rule has ended.
+    """
+    lately = message.c.ended_at > now - LOOKS_BACK - timedelta(days=1)
+    met = select(message.c.match_id).where(message.c.reason == Reason.BAD_ADDRESS.value, lately, ~pending(now))
+    return take_back(connection, met, now)
+
+
 def _of(before: ColumnElement[bool], column: ColumnElement[Any]) -> ColumnElement[Any]:
     """What the message before has in a column."""
     return select(column).where(before).correlate(candidate).scalar_subquery()

@@ -15,6 +15,7 @@ from beforehand.web.postroom import Pace
 from beforehand.web.postroom.server import PostRoom
 from messaging.channels.base import Sighting
 from messaging.claims import message
+from messaging.elsewhere import give_up
 from messaging.receipts import apply
 from models.commerce import Voucher
 from models.contact import Survey
@@ -284,6 +285,20 @@ def test_the_voucher_lives_on_in_the_other_channel(house: House, room: PostRoom)
     assert story(house)[1][:3] == ("1.other2", "email", "accepted")
     assert house.rows(Voucher, "voided_at") == [None]
     assert [row["voucher"] for row in house.rows(Message, "details")] == [True, True]
+
+
+def test_a_voucher_that_no_channel_will_show_is_taken_back(house: House, room: PostRoom) -> None:
+    house.rule(
+        steps="  - voucher: {worth: 5 EUR, valid_for: 30 days}\n  - {send: hello, by: [sms, email]}",
+        limits="{once_per: customer, valid_for: 2 hours}",
+        purpose="marketing",
+    )
+    house.settings |= {"consent_needed": []}
+    begin(house, room, phone="+15005550009")
+    for hours, voided in ((1, None), (2, NOON + timedelta(hours=2))):
+        with writing(house.engine) as connection:
+            give_up(connection, NOON + timedelta(hours=hours))
+        assert house.rows(Voucher, "voided_at") == [voided]
 
 
 def test_a_survey_is_asked_for_by_the_other_channel_too(house: House, room: PostRoom) -> None:
