@@ -65,6 +65,7 @@ def reconcile(
     too_old = known_until is not None and was_held and known_until < now - journal.keep
     moved: dict[MessageState, int] = defaultdict(int)
     attempts = kept = open_ones = journals = torn = 0
+    released = False
     for _ in range(ROUNDS):
         numbers, found, broken = _ahead(engine, journal, now)
         torn = max(torn, broken)
@@ -75,14 +76,16 @@ def reconcile(
         with writing(engine) as connection:
             kept += past.keep(connection, homeless, now)
             go_past(connection, found)
-            marks.catch_up(connection, numbers, now)
-            if not journal.ahead(connection, now):
+            if too_old and not force:
                 break
+            marks.catch_up(connection, numbers, now)
+            if journal.ahead(connection, now):
+                continue  # it grew meanwhile
+            released = was_held and (force or journals > 0)
+            if released:  # with the marks: a crash between them would leave a hold that no journal explains
+                marks.release(connection)
+            break
     pay(engine, journal, now)
-    released = was_held and (force or (journals > 0 and not too_old))
-    if released:
-        with writing(engine) as connection:
-            marks.release(connection)
     return Reconciled(was_held, journals, attempts, dict(moved), kept, open_ones, torn, known_until, too_old, released)
 
 

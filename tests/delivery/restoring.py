@@ -10,10 +10,14 @@ from sqlalchemy import Engine, select
 from sqlalchemy.engine import make_url
 
 from beforehand.web.postroom.server import PostRoom
+from messaging.claims import attempt, message
 from messaging.journal import Journal, place_of
 from models.database import connect, reading, sqlite_module
 from models.housekeeping import Notice, Switch
 from tests.integration.out_world import NOW, SECRET, references, rows_of, send_due, ways
+
+PATIENCE = 20.0
+"""Seconds for an answer: on a busy machine a mail that times out would go a second time by the written policy."""
 
 
 def journal_of(engine: Engine, folder: Path, **more: Any) -> Journal:
@@ -44,7 +48,7 @@ def put_back(engine: Engine, copy: Path) -> Engine:
 
 def send(engine: Engine, room: PostRoom, journal: Journal, now: datetime = NOW, **plan: Any) -> Any:
     """Dispatch what is due at ``now`` under a journal."""
-    return send_due(engine, ways(room), now, journal=journal, **plan)
+    return send_due(engine, ways(room, timeout=PATIENCE), now, journal=journal, **({"send_timeout": PATIENCE} | plan))
 
 
 def states(engine: Engine) -> Counter[str]:
@@ -60,6 +64,19 @@ def reasons(engine: Engine) -> Counter[str | None]:
 def once_each(room: PostRoom, count: int) -> bool:
     """Whether the provider has each of the first ``count`` messages exactly once."""
     return references(room.ledger.entries) == sorted(f"R{n:07d}" for n in range(count))
+
+
+def twice(engine: Engine, room: PostRoom) -> list[str]:
+    """What the provider has more than once: its reference, and what became of each of its tries here."""
+    many = Counter(references(room.ledger.entries))
+    tries = select(message.c.reference, attempt.c.state, attempt.c.code).join(attempt)
+    with reading(engine) as connection:
+        told = connection.execute(tries.order_by(attempt.c.id)).all()
+    return [
+        f"{name}: {[(row.state, row.code) for row in told if row.reference == name]}"
+        for name, count in many.items()
+        if count > 1
+    ]
 
 
 def held(engine: Engine) -> bool:

@@ -221,7 +221,8 @@ def test_prove_disk(sqlite_template: Path, tmp_path: Path) -> None:
         noticed, found = noticed + saw, found + would
     print(
         f"\nPROOF disk: {len(gone)} full disks after {min(gone)} to {max(gone)} of 200 messages and {len(looked)} "
-        f"broken pages (sending noticed {noticed}, the look at the start {found}): 0 sent without a record, 0 twice, 0 lost"
+        f"broken pages (sending noticed {noticed}, the look at the start {found}): "
+        "0 sent without a record, 0 twice, 0 lost"
     )
 
 

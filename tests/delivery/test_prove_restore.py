@@ -17,8 +17,8 @@ from messaging.journal.reconciling import pay, reconcile
 from messaging.outbox import reap
 from messaging.unknown import settle
 from models.database import connect, normal_url
-from tests.delivery.restoring import held, journal_of, once_each, put_back, send, snapshot, states
-from tests.integration.out_world import plan_messages, references, ways
+from tests.delivery.restoring import held, journal_of, once_each, put_back, send, snapshot, states, twice
+from tests.integration.out_world import plan_messages, ways
 
 Restore = Callable[[], Engine]
 
@@ -115,8 +115,7 @@ def test_prove_restore(request: pytest.FixtureRequest, tmp_path: Path, database:
                 count,
             )
             forgotten, total = forgotten + here, turn * 3 * count
-            twice = len(room.ledger.entries) - len(set(references(room.ledger.entries)))
-            assert twice == 0, f"restore {turn}: {twice} sent twice"
+            assert not twice(engine, room), f"restore {turn}: {twice(engine, room)}"
             assert once_each(room, total), f"restore {turn}: some were never sent"
             assert states(engine) == {"accepted": total}
     engine.dispose()
