@@ -68,8 +68,8 @@ def dispatcher(engine: Engine, room: PostRoom, journal: Journal) -> threading.Th
 
 def kill_in_the_middle(primary: Cluster, room: PostRoom, chance: random.Random, *, synchronous: bool) -> None:
     """Wait for some sends, let an asynchronous standby fall behind, and kill the primary's whole process group."""
-    until = len(room.ledger.entries) + chance.randint(20, 120)
-    room.wait_for(until)
+    until = len(room.ledger.entries) + chance.randint(20, 80)
+    room.wait_for(until, timeout=120)
     if not synchronous:
         sender = primary.ask("SELECT pid FROM pg_stat_replication")
         os.kill(sender, signal.SIGSTOP)
