@@ -204,9 +204,9 @@ def _apply(connection: Connection, key: int, told: Told, one: _Try, now: datetim
     row = {"attempt_id": one.id, "kind": BY_CALLBACK, "seen_at": now, "content": said | {"callback": key}}
     connection.execute(insert(evidence), [row])
     connection.execute(update(callback).where(callback.c.id == key).values(matched_at=now, attempt_id=one.id))
-    provider_id = told.provider_id or one.provider_id
-    if told.state is not None and provider_id is not None:
-        receipts.apply(connection, [Sighting(provider_id, told.state, told.code)], now)
+    if told.state is not None:
+        name = told.provider_id or one.provider_id or ""
+        receipts.apply(connection, [Sighting(name, told.state, told.code, attempt_id=one.id)], now)
 
 
 def _bind(connection: Connection, one: _Try, provider_id: str, now: datetime) -> None:

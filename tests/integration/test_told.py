@@ -144,6 +144,13 @@ def test_an_attempt_that_a_restored_database_forgot_waits_too(engine: Engine) ->
         assert match_waiting(connection, NOW) == 0
 
 
+def test_our_own_signed_word_is_enough_where_no_provider_gives_an_id(engine: Engine) -> None:
+    (one,) = armed(engine, channel="email")
+    record(engine, one, Outcome(OutcomeClass.ACCEPTED, "250"), NOW)
+    assert tell(engine, told(one, S.UNDELIVERED, None, kind="bounce", code="5.1.1")) == [True]
+    assert state_of(engine) == (S.UNDELIVERED, "accepted", None)
+
+
 def refused(engine: Engine) -> str:
     with reading(engine) as connection:
         said = list(connection.execute(select(Notice.__table__.c.said)).scalars())  # type: ignore[attr-defined]
