@@ -9,13 +9,17 @@ from sqlalchemy import Engine, insert, text
 from beforehand.dispatching import reap
 from beforehand.status import status_of
 from messaging import breaker
+from messaging.channels.base import Outcome
 from messaging.sweeper import sweep
+from messaging.unknown import settle
 from models.commerce import Voucher
 from models.database import reading, writing
 from models.delivery import Match
 from models.housekeeping import Switch
+from models.vocabulary import Channel, OutcomeClass
 from tests.deciding import NOON, House
-from tests.integration.out_world import NOW, later, plan_messages, rows_of
+from tests.delivery.test_breaker import Played
+from tests.integration.out_world import NOW, later, plan_messages, rows_of, send_due
 
 WAITING = ("planned", "held", "queued")
 NOT_OURS = ("claimed", "in_flight", "accepted", "sent", "delivered", "unknown", "cancelled")
@@ -87,3 +91,14 @@ def test_status_says_what_rests_and_what_staff_are_called_for(engine: Engine, tm
     assert [call.topic for call in seen.calls] == ["provider:twilio"]
     with reading(engine) as connection:
         assert breaker.opened(connection, ["smtp"]) == []
+
+
+def test_a_listing_is_asked_after_a_quarter_of_an_hour_at_the_earliest(engine: Engine) -> None:
+    plan_messages(engine, 1)
+    way = Played(Channel.SMS, Outcome(OutcomeClass.UNKNOWN, code="ReadTimeout"))
+    send_due(engine, {Channel.SMS: way})
+    asked: list[str] = []
+    way.find = lambda *_: asked.append("asked")  # type: ignore[method-assign]
+    for minutes, timeout, times in ((14.9, 2, 0), (15, 600, 0), (15, 2, 1)):
+        settle(engine, {Channel.SMS: way}, later(minutes=minutes), send_timeout=timeout, settle_after=timedelta(0))
+        assert len(asked) == times
