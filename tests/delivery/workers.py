@@ -83,7 +83,8 @@ def die() -> None:
 
 def stop() -> None:
     """As if the machine slept: until somebody says SIGCONT."""
-    os.kill(os.getpid(), signal.SIGSTOP)
+    # to this very thread: another one might take the signal some time later, while this one goes on
+    signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 
 def on(point: Point, nth: int, then: Callable[[], None]) -> At:
