@@ -74,7 +74,7 @@ class Crashes:
     def _killed_unanswered(self) -> None:
         """The provider has a message and keeps its answer back; the process is killed as it waits for it."""
         before = len(self.room.ledger)
-        self.room.faults.add(Fault(PLACES[self.channel], "hang", accepted=True, times=BATCH, seconds=1.5))
+        self.room.faults.add(Fault(PLACES[self.channel], "hang", accepted=True, times=BATCH, seconds=4))
         process = spawn(self.context, dispatch_once, self.site, [self.channel])
         self.room.wait_for(before + BATCH, timeout=60)
         process.kill()
