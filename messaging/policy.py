@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -92,4 +93,6 @@ class Policy:
         if purpose is Purpose.SERVICE and channel is Channel.EMAIL:
             return hours_of(())
         limits = [daily(HOUSE, self.quiet.get(purpose, NEVER_QUIET)), *self.laws.of(country, region, purpose, channel)]
-        return hours_of((*limits, daily(OWN, read_quiet_hours(own))) if own else tuple(limits))
+        with suppress(ValueError):  # what nobody can read in one customer's preference must not stop a whole claim
+            limits.append(daily(OWN, read_quiet_hours(own)))
+        return hours_of(tuple(limits))

@@ -66,7 +66,14 @@ PATIENCE = timedelta(days=3)
 OUTCOME_WITHIN = timedelta(hours=24)
 """After this an accepted message without any receipt counts as heard: some providers never say more."""
 
-NOT_YET = (Reason.CAP, Reason.COMPLAINT_OPEN, Reason.AT_MOST, Reason.BUDGET, Reason.CUSTOMER_BUDGET)
+NOT_YET = (
+    Reason.CAP,
+    Reason.COMPLAINT_OPEN,
+    Reason.NO_COMMON_HOUR,
+    Reason.AT_MOST,
+    Reason.BUDGET,
+    Reason.CUSTOMER_BUDGET,
+)
 """Reasons that may pass by themselves."""
 
 NOBODY_THERE = (CallOutcome.VOICEMAIL.value, CallOutcome.NO_ANSWER.value, "machine", "no-answer", "busy")

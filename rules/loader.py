@@ -331,7 +331,8 @@ class _Loader:
     def _when_capped(self, limits: Node) -> WhenCapped:
         node = limits.value.get("when_capped") if limits.is_map else None
         if node is not None and node.value not in tuple(WhenCapped):
-            self.said.unknown(node, "fate", str(node.value), [*WhenCapped])
+            said = node.value if isinstance(node.value, str) else "a value that is no text"
+            self.said.unknown(node, "fate", said, [*WhenCapped])
             return WhenCapped.SKIP
         return WhenCapped.SKIP if node is None else WhenCapped(node.value)
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from models.terms import THE_BEGINNING
+from models.vocabulary import WhenCapped
 from rules.errors import RuleErrors
 from rules.loader import Rule, load_text
 
@@ -82,3 +83,13 @@ def test_a_budget_must_pay_for_a_voucher(budget: str) -> None:
     text = RULE.format(purpose="marketing", more="").replace("then: [", f"then: [{voucher}, ")
     with pytest.raises(RuleErrors, match=r"case.yaml:6:.*expected an amount in EUR, the worth of one voucher or more"):
         load_text(text, "case")
+
+
+@pytest.mark.parametrize(("said", "fate"), [("", "skip"), *(((f"when_capped: {each}"), each) for each in WhenCapped)])
+def test_the_rule_says_what_becomes_of_a_message_that_finds_no_room(said: str, fate: str) -> None:
+    assert loaded(f"limits: {{{said}}}" if said else "").terms.when_capped == fate
+
+
+@pytest.mark.parametrize("said", ["later", "other_channel", "[skip]", "true"])
+def test_another_fate_is_refused(said: str) -> None:
+    assert "expected skip, defer or other channel" in refused(f"limits: {{when_capped: {said}}}")
