@@ -46,5 +46,5 @@ def ring_later(connection: Connection, message_id: int | None, now: datetime) ->
     values = kept | changed
     rows = select(*values.values()).where(m.id == message_id)
     put = dialect_insert(connection, message).from_select(list(values), rows, include_defaults=False)
-    once = put.on_conflict_do_nothing(index_elements=["rule_id", "occasion", "step", "customer_id"])
+    once = put.on_conflict_do_nothing()  # by its step; or by its reference, where the step's last ordinal is taken
     return bool(connection.execute(once, execution_options={"preserve_rowcount": True}).rowcount)
