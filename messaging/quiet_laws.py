@@ -152,7 +152,7 @@ def _tidy(windows: Iterable[Window]) -> tuple[Window, ...]:
 
 
 def laws_markdown(path: Path = OURS) -> str:
-    """The table of ``docs/reference/quiet-hours.md``: what the file says, a line for each place, purpose and channel."""
+    """The table of ``docs/reference/quiet-hours.md``: what the file says, a line a place, purpose and channel."""
     groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for row in rows_in(path):
         said = row.said
@@ -160,6 +160,6 @@ def laws_markdown(path: Path = OURS) -> str:
         hours = f"{said['days']} {said['from']} to {said['until']}" if row.window else f"{said['days']} never"
         groups[place, said["purpose"], said["channel"], row.source].append(hours)
     lines = ["| place | purpose | channel | when it may be spoken | source |", "|---|---|---|---|---|"]
-    for (place, purpose, channel, source), hours in groups.items():
-        lines.append(f"| {place} | {purpose} | {channel} | {', '.join(hours)} | {source} |")
+    for (place, purpose, channel, source), spans in groups.items():
+        lines.append(f"| {place} | {purpose} | {channel} | {', '.join(spans)} | {source} |")
     return "\n".join(lines)

@@ -93,8 +93,9 @@ def test_what_waits_for_one_of_a_household_gives_way_to_what_matters_more_to_ano
     formed(house)
     for who in (one, other):
         house.consent(who, "sms", "marketing", "granted")
-    house.rule("lesser", purpose="marketing", steps="  - {send: hello, by: [sms]}", priority=10)
-    house.rule("greater", purpose="marketing", steps="  - {send: hello, by: [sms]}", priority=20, condition="tier: gold")
+    said = {"purpose": "marketing", "steps": "  - {send: hello, by: [sms]}"}
+    house.rule("lesser", priority=10, **said)
+    house.rule("greater", priority=20, condition="tier: gold", **said)
     run_rule(house.app, "lesser", NOON)
     assert run_rule(house.app, "greater", NOON).displaced == 1
     assert house.rows(models.Message, "customer_id", "state") == [(one, "suppressed"), (other, "planned")]
