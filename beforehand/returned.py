@@ -7,8 +7,11 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
+from sqlalchemy.exc import InterfaceError, OperationalError
+
 from beforehand.passes import policy_of, secret_of
 from beforehand.wiring import App
+from messaging.breaker import call_staff
 from messaging.mail_events import happen
 from messaging.mail_events.reports import LARGEST, event_of, read_returned
 from messaging.replies import Heard, Said, hear
@@ -60,13 +63,31 @@ def take_mail(app: App, raw: bytes, recipients: Sequence[str] = (), *, now: date
 def read_maildir(app: App, folder: Path, *, most: int = MOST) -> Counter[Became]:
     """Take in what is new in a Maildir, oldest first; each is then marked as seen. Raises OSError where it is none.
 
-    One that cannot be taken in stays new, and the error is the caller's.
+    While the database is away they stay new, and the error is the caller's. One that cannot be taken in for another
+    reason is flagged and shown to staff, and keeps nobody waiting.
     """
     done: Counter[Became] = Counter()
     for path in sorted((folder / "new").iterdir())[:most]:
         with path.open("rb") as stream:
-            done[take_mail(app, stream.read(LARGEST))] += 1
-        path.rename(folder / "cur" / f"{path.name}:2,S")
+            raw = stream.read(LARGEST)
+        try:
+            became, mark = take_mail(app, raw), "S"
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception as wrong:
+            became, mark = Became.NOTHING, "F"
+            _tell(app, path.name, wrong)
+        done[became] += 1
+        path.rename(folder / "cur" / f"{path.name}:2,{mark}")
     if done:
         _log.info("mail that came back: %s", ", ".join(f"{count} {what}" for what, count in done.items()))
     return done
+
+
+def _tell(app: App, name: str, wrong: Exception) -> None:
+    """Call staff to a mail that could not be taken in; the text of the error may hold a customer's words."""
+    said = (
+        f"the mail {name} that came back could not be taken in ({type(wrong).__name__}); it is flagged, please read it"
+    )
+    with writing(app.engine) as connection:
+        call_staff(connection, "mail:returned", said, app.clock())

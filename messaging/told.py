@@ -6,7 +6,7 @@ that we signed names the attempt, so that the first callback for one whose outco
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +17,7 @@ from messaging.breaker import call_staff
 from messaging.channels.base import Sighting
 from messaging.claims import attempt, evidence, message
 from messaging.consents import silence
-from messaging.recording import KNOWN, OPEN_TO_RESULTS
+from messaging.recording import KNOWN, OPEN_TO_RESULTS, storable
 from models.database import dialect_insert, reading, writing
 from models.delivery import Callback
 from models.vocabulary import AttemptState, MessageState
@@ -77,6 +77,9 @@ def keep(connection: Connection, told: Told, now: datetime) -> bool:
 
     A callback whose attempt nobody knows yet is kept, and :func:`match_waiting` applies it.
     """
+    told = replace(
+        told, code=storable(told.code), provider_id=storable(told.provider_id), content=storable(told.content)
+    )
     if told.code == SAID_STOP:
         silence(connection)
     key = _write(connection, told, now)

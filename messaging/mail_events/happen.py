@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from messaging.claims import attempt, message
 from messaging.consents import EVERY, record_consent, silence, suppress
 from messaging.mail_events.event import Kind, MailEvent, Reject
 from messaging.outcomes import after
+from messaging.recording import storable
 from messaging.replies.waiting import customers_at, put_aside
 from messaging.told import Told, keep
 from models.vocabulary import Channel, ConsentVerdict, MessageState, Purpose
@@ -72,7 +73,7 @@ def happen(
 def digest_of(provider: str, raw: Mapping[str, Any]) -> str:
     """SHA-256 over one event as the provider said (and signed) it, 64 hex digits."""
     said = json.dumps(raw, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
-    return hashlib.sha256(f"{provider}\n{said}".encode()).hexdigest()
+    return hashlib.sha256(f"{provider}\n{said}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _withdraws(event: MailEvent) -> bool:
@@ -82,6 +83,8 @@ def _withdraws(event: MailEvent) -> bool:
 def _one(
     connection: Connection, provider: str, raw: Mapping[str, Any], event: MailEvent, secret: bytes, now: datetime
 ) -> bool:
+    said = {each.name: getattr(event, each.name) for each in fields(event)}
+    event = replace(event, **{name: storable(one) for name, one in said.items() if type(one) is str})
     about = _about(connection, event, secret)
     key = about.attempt_id if about else None
     told = Told(

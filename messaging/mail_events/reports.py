@@ -9,9 +9,11 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from email import message_from_bytes
+from email.errors import MessageError
 from email.message import EmailMessage, Message
 from email.policy import default
 from email.utils import getaddresses
+from html.parser import HTMLParser
 
 from messaging.channels.callbacks import attempt_of_bounce, attempt_of_envid, attempt_token
 from messaging.mail_events.event import Kind, MailEvent, Reject
@@ -58,7 +60,7 @@ def read_returned(raw: bytes, secret: bytes, recipients: Sequence[str] = ()) -> 
     try:
         mail = message_from_bytes(raw[:LARGEST], policy=default)
         return _read(mail, name, secret, recipients)
-    except (ValueError, LookupError, AttributeError, TypeError, RecursionError):
+    except (ValueError, LookupError, AttributeError, TypeError, RecursionError, MessageError, AssertionError):
         return Returned(name)  # the standard parser raises all of these on odd mail
 
 
@@ -149,10 +151,49 @@ def _is_automatic(mail: EmailMessage | Message) -> bool:
     return automatic or bulk or empty or "X-Autoreply" in mail or "X-Autorespond" in mail
 
 
+def _text_of(part: Message) -> str:
+    """The text of a part; in UTF-8 where it names a charset that nobody knows. Of HTML what is to be read."""
+    content = part.get_payload(decode=True)
+    try:
+        text = bytes(content).decode(part.get_content_charset("utf-8"), "replace")
+    except LookupError:
+        text = bytes(content).decode("utf-8", "replace")
+    if part.get_content_subtype() != "html":
+        return text
+    reader = _Html()
+    reader.feed(text)
+    return "\n".join(line.strip() for line in "".join(reader.words).splitlines())
+
+
+class _Html(HTMLParser):
+    """The words of a mail in HTML, a block a line, without those that it quotes and those that nobody sees."""
+
+    HIDDEN = ("style", "script", "title", "blockquote")
+    BLOCKS = ("p", "div", "br", "tr", "li", "hr")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.hidden = 0
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        """A block begins a line."""
+        self.hidden += tag in self.HIDDEN
+        self.words += ["\n"] if tag in self.BLOCKS else []
+
+    def handle_endtag(self, tag: str) -> None:
+        """What is hidden ends."""
+        self.hidden = max(self.hidden - (tag in self.HIDDEN), 0)
+
+    def handle_data(self, data: str) -> None:
+        """Words between tags."""
+        self.words += [] if self.hidden else [" ".join(data.split()) or " "]
+
+
 def _own_words(mail: EmailMessage | Message) -> str:
     """What the person wrote, without what they quote; the subject where the body is empty."""
-    part = mail.get_body(("plain",)) if isinstance(mail, EmailMessage) else None
-    body = str(part.get_content()) if isinstance(part, EmailMessage) else ""
+    part = mail.get_body(("plain", "html")) if isinstance(mail, EmailMessage) else None
+    body = _text_of(part) if part is not None else ""
     quoted = QUOTED.search(body)
     own = (body[: quoted.start()] if quoted else body).strip()
     return (own or ANSWER_TO.sub("", str(mail.get("Subject") or "")))[:MOST_TEXT]

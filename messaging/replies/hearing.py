@@ -6,7 +6,7 @@ Calls of service end by key 9. START takes back what a STOP made, and is no cons
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import product
 
@@ -29,11 +29,12 @@ from messaging.consents import (
 )
 from messaging.policy import Policy
 from messaging.recheck import is_barred, suppressed
+from messaging.recording import storable
 from messaging.replies.again import ring_later
 from messaging.replies.answers import Answer, Ours, answer
 from messaging.replies.surveys import take_answer
 from messaging.replies.understanding import KEYS, Said, Understood, understand
-from messaging.replies.waiting import customers_at, hold, let_go, put_aside
+from messaging.replies.waiting import customers_at, hold, let_everybody_go, let_go, put_aside
 from models.database import dialect_insert
 from models.vocabulary import Channel, ConsentVerdict, Purpose
 
@@ -98,6 +99,8 @@ def hear(connection: Connection, heard: Heard, now: datetime, policy: Policy, ou
 
     The same reply again has no effect and gets no answer. ``ours`` says who answers; without it nothing is said.
     """
+    said_how = {name: storable(getattr(heard, name)) for name in ("provider_id", "address", "to", "text")}
+    heard = replace(heard, **said_how)
     found = _understand(heard)
     if found.said in (Said.STOP, Said.NEVER, Said.MAYBE_STOP, Said.START, Said.YES):
         silence(connection)
@@ -117,7 +120,12 @@ def _understand(heard: Heard) -> Understood:
 
 
 def _in_context(connection: Connection, heard: Heard, found: Understood, sender: Sender, now: datetime) -> Said:
-    """What a word means from this sender: ``yes`` is START only after a STOP, a number answers an open survey."""
+    """What a word means from this sender: ``yes`` is START only after a STOP, a number answers an open survey.
+
+    Anybody can write any sender into an e-mail, so that one breaks a silence only by an address that we gave them.
+    """
+    if found.said in (Said.START, Said.YES) and not _is_theirs(heard, sender):
+        return Said.OTHER
     if found.said is Said.YES:
         return Said.START if _has_stopped(connection, heard.channel, sender.hash) else Said.OTHER
     if (
@@ -127,6 +135,12 @@ def _in_context(connection: Connection, heard: Heard, found: Understood, sender:
     ):
         return Said.ANSWER
     return found.said
+
+
+def _is_theirs(heard: Heard, sender: Sender) -> bool:
+    """Whether it is surely the sender who speaks: a carrier says so, or our own token of a message to them."""
+    answers = heard.attempt_id is not None and sender.customer_id in sender.customers
+    return heard.channel is not Channel.EMAIL or answers
 
 
 def sender_of(connection: Connection, heard: Heard, policy: Policy) -> Sender:
@@ -242,10 +256,11 @@ def settle_unread(connection: Connection, sender: Sender, now: datetime, *, by: 
 
 
 def all_read(connection: Connection) -> None:
-    """Take the call to staff back where no reply is left to read."""
+    """Take the call to staff back where no reply is left to read; then nothing is held any more, whosever it is."""
     r = reply.c
     left = select(r.id).where(r.said == Said.MAYBE_STOP, r.handled_at.is_(None)).limit(1)
     if connection.execute(left).first() is None:
+        let_everybody_go(connection)
         dismiss(connection, NOTICE)
 
 

@@ -62,5 +62,12 @@ def let_go(connection: Connection, customers: Collection[int]) -> int:
     return int(connection.execute(free).rowcount)
 
 
+def let_everybody_go(connection: Connection) -> int:
+    """Put all that unread replies held back in the queue: those who wrote may have another address by now."""
+    return int(
+        connection.execute(update(message).where(_held()).values(state=MessageState.QUEUED, reason=None)).rowcount
+    )
+
+
 def _held() -> ColumnElement[bool]:
     return and_(message.c.state == MessageState.HELD, message.c.reason == Reason.MAYBE_STOP)

@@ -377,6 +377,58 @@ def test_a_maildir_is_read_once(house: House, tmp_path: Path) -> None:
     assert sorted(path.name for path in (folder / "cur").iterdir()) == ["1.host:2,S", "2.host:2,S"]
 
 
+HOSTILE = (
+    letter("ST\0OP, they said"),
+    letter("", Subject="=?utf-8?q?a=00b?="),
+    letter("hello", From="a\0b@kunde.example"),
+    letter("+2AA-hello").replace(b"charset=utf-8", b"charset=utf-7"),
+    letter("hello", From="=?utf-7?q?+2AA-?= <x@kunde.example>"),
+    letter("5 \0 fine"),
+)
+
+
+def test_no_mail_keeps_those_behind_it_from_being_read(house: House, tmp_path: Path) -> None:
+    (token,) = mailed(house)
+    folder = tmp_path / "Maildir"
+    for part in ("new", "cur", "tmp"):
+        (folder / part).mkdir(parents=True)
+    to = f"bounces+{token}@shop.example"
+    for number, mail in enumerate((*HOSTILE, report(to, status="5.1.1\0"), report(to, action="failed\0"))):
+        (folder / "new" / f"{number}.host").write_bytes(mail)
+    (folder / "new" / "9.host").write_bytes(letter("STOP"))
+    assert read_maildir(house.app, folder).total() == 9
+    assert [row.cause for row in rows(house, "suppression")][-1] == "stop"
+    assert read_maildir(house.app, folder) == {}
+
+
+@pytest.mark.parametrize(
+    "mail",
+    [
+        letter("STOP").replace(b"utf-8", b"x-unknown"),
+        letter("<html><head><style>p {}</style></head><body><p>Stop</p>\r\n<blockquote>end these</blockquote>").replace(
+            b"text/plain", b"text/html"
+        ),
+        letter("<div>STOP</div><div><br></div><div>On Tuesday our shop wrote:</div>").replace(b"plain", b"html"),
+    ],
+)
+def test_a_stop_in_an_odd_mail_is_heard(house: House, mail: bytes) -> None:
+    mailed(house)
+    assert take_mail(house.app, mail, now=AT) is Became.REPLY
+    assert [row.said for row in rows(house, "reply")] == ["stop"]
+
+
+@pytest.mark.parametrize("word", ["START", "yes"])
+def test_a_start_by_mail_counts_only_in_answer_to_ours(house: House, word: str) -> None:
+    """Anybody can write any sender into a mail: silence may be asked for by such a one, and not be broken by it."""
+    first, _ = mailed(house, 2)
+    take_mail(house.app, letter("STOP"), now=AT)
+    take_mail(house.app, letter(word), now=AT)
+    take_mail(house.app, letter(word, From="c1@kunde.example", To=f"bounces+{first}@shop.example"), now=AT)
+    assert [row.cause for row in rows(house, "suppression")] == ["stop"]
+    take_mail(house.app, letter(word, To=f"bounces+{first}@shop.example"), now=AT)
+    assert rows(house, "suppression") == []
+
+
 def test_from_the_pipe_of_a_mail_server(sqlite_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     house = House(sqlite_engine, tmp_path)
     (token,) = mailed(house)

@@ -240,3 +240,25 @@ def test_a_stop_waits_for_the_claim_under_way_and_that_claim_is_not_armed(engine
     assert told.is_set()
     assert arm(engine, claims, NOW) == []
     assert take(engine) == {Reason.SUPPRESSED: 1}
+
+
+def test_what_an_unread_reply_holds_of_others_goes_on_with_it(engine: Engine) -> None:
+    """Who wrote has another number by now, and the number another owner: nobody's message waits for ever."""
+    plan_messages(engine, 2, state="delivered")
+    say(engine, MAYBE)
+    customer = TABLES["customer"]
+    with writing(engine) as connection:
+        connection.execute(update(customer).where(customer.c.phone == phone(0)).values(phone=phone(7)))
+        connection.execute(update(customer).where(customer.c.phone == phone(1)).values(phone=phone(0)))
+        connection.execute(update(message).values(state="planned"))
+    assert take(engine) == {Reason.MAYBE_STOP: 1}
+    [found] = open_ones(engine)
+    with writing(engine) as connection:
+        replies.release(connection, found.id, NOW, by="Ann")
+    assert [state for state, _ in states(engine)] == ["claimed", "queued"]
+
+
+def test_a_reply_with_signs_that_no_database_takes_is_kept(engine: Engine) -> None:
+    plan_messages(engine, 1)
+    assert say(engine, "please\0 stop \ud800 texting me").said is Said.MAYBE_STOP
+    assert states(engine) == [("held", "maybe_stop")]
