@@ -33,6 +33,9 @@ ACCOUNTS: dict[Channel, str] = {Channel.SMS: "twilio", Channel.VOICE: "twilio", 
 RESTS = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 5, 10, 15))
 """How long it rests after the first fault, the second in a row ...; the last one again and again."""
 
+LONGEST_REST = timedelta(hours=1)
+"""Who would rest for longer was put to rest by a clock that was ahead."""
+
 PROBING = timedelta(minutes=1)
 """How long a probe may take before another one is sent out."""
 
@@ -84,9 +87,10 @@ def _open(row: Any) -> Open:
 def standing(connection: Connection, channels: Collection[Channel], now: datetime) -> tuple[list[Channel], list[Open]]:
     """The channels that may send now, and the half-open breakers in front of them: only a probe may pass those."""
     breakers = opened(connection, _names(channels))
-    resting = {channel for one in breakers if one.until > now for channel in one.channels}
+    rest = [one for one in breakers if now < one.until <= now + LONGEST_REST]
+    resting = {channel for one in rest for channel in one.channels}
     awake = [channel for channel in channels if channel not in resting]
-    return awake, [one for one in breakers if one.until <= now and set(one.channels) & set(awake)]
+    return awake, [one for one in breakers if one not in rest and set(one.channels) & set(awake)]
 
 
 def probe(connection: Connection, half: Sequence[Open], now: datetime) -> bool:

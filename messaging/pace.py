@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, or_, select, update
 
 from models.database import dialect_insert
 from models.housekeeping import Pace
@@ -21,6 +21,10 @@ pace: Any = Pace.__table__  # type: ignore[attr-defined]
 
 BURST = timedelta(seconds=1)
 """A second's worth may go at once: the house dispatches every second."""
+
+
+LONGEST_REST = timedelta(hours=7)
+"""Longer than any provider lets us wait (``messaging.outcomes``): a later moment is that of a clock that was ahead."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ Rates = Mapping[Channel, Rate]
 def room(connection: Connection, sender: str, rate: Rate | None, now: datetime) -> int | None:
     """How many units have a turn now; None: any number. 0 is no reason to claim anything."""
     free_at = connection.execute(select(pace.c.free_at).where(pace.c.sender == sender)).scalar_one_or_none() or now
+    free_at = free_at if free_at <= now + LONGEST_REST else now
     if rate is None:
         return 0 if free_at > now else None
     spare = now + rate.ahead - max(free_at, now)
@@ -81,11 +86,12 @@ def _reserve(
         first = dialect_insert(connection, pace).values(sender=sender, free_at=now)
         connection.execute(first.on_conflict_do_nothing())
     held = select(pace.c.free_at).where(pace.c.sender == sender)
-    free_at = connection.execute(held.with_for_update() if rate else held).scalar_one_or_none()
+    found = connection.execute(held.with_for_update() if rate else held).scalar_one_or_none()
+    free_at = found if found and found <= now + LONGEST_REST else None
     if rate is None:
         return [free_at if free_at and free_at > now else None for _ in units]
     turns, over = turns_of(rate, free_at or now, units, now)
-    taken = update(pace).where(pace.c.sender == sender, pace.c.free_at == free_at).values(free_at=over)
+    taken = update(pace).where(pace.c.sender == sender, pace.c.free_at == found).values(free_at=over)
     connection.execute(taken)
     return turns
 
@@ -111,5 +117,6 @@ def turns_of(
 def slow_down(connection: Connection, sender: str, until: datetime) -> None:
     """Let a sender rest: the provider says that we are too fast."""
     put = dialect_insert(connection, pace).values(sender=sender, free_at=until)
-    later = put.on_conflict_do_update(index_elements=["sender"], set_={"free_at": until}, where=pace.c.free_at < until)
+    earlier = or_(pace.c.free_at < until, pace.c.free_at > until + LONGEST_REST)
+    later = put.on_conflict_do_update(index_elements=["sender"], set_={"free_at": until}, where=earlier)
     connection.execute(later)

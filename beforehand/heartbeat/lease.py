@@ -10,11 +10,17 @@ from models.housekeeping import Lease
 
 LEASE: Any = Lease.__table__  # type: ignore[attr-defined]
 
+CLOCKS_DIFFER = timedelta(minutes=5)
+"""So much the clocks of two machines may differ, and no more."""
+
 
 def take(engine: Engine, duty: str, holder: str, now: datetime, lasts: timedelta) -> bool:
-    """Take or renew ``duty`` for ``holder`` until ``now + lasts``, in one statement. False while another holds it."""
+    """Take or renew ``duty`` for ``holder`` until ``now + lasts``, in one statement. False while another holds it.
+
+    Who holds it for much longer than that has taken it by a clock that was ahead.
+    """
     row = {"holder": holder, "until": now + lasts}
-    free = or_(LEASE.c.holder == holder, LEASE.c.until <= now)
+    free = or_(LEASE.c.holder == holder, LEASE.c.until <= now, LEASE.c.until > now + lasts + CLOCKS_DIFFER)
     with writing(engine) as connection:
         put = dialect_insert(connection, LEASE).values(duty=duty, **row)
         taken = put.on_conflict_do_update(index_elements=["duty"], set_=row, where=free).returning(LEASE.c.duty)

@@ -12,10 +12,12 @@ from sqlalchemy import Connection, Engine, event, text, update
 from sqlalchemy.exc import OperationalError
 
 from beforehand.web.postroom.server import PostRoom
+from messaging import breaker
 from messaging.channels.base import Outcome, Sighting
 from messaging.claims import Claim, message
 from messaging.dispatch import Plan, dispatch
 from messaging.outbox import arm, claim, reap, record
+from messaging.pace import Rate, room, slow_down, take_turns
 from messaging.unknown import settle
 from models.database import connect, writing
 from models.vocabulary import Channel, MessageState, OutcomeClass
@@ -280,3 +282,22 @@ def test_leases_of_a_clock_that_was_far_ahead_and_was_put_right_end_all_the_same
     assert arm(engine, [kept], ahead) == [], "and whoever held it by that clock has lost it"
     record(engine, armed, ACCEPTED, later(minutes=2))
     assert {row.state for row in rows_of(engine)} == {"queued", "accepted"}
+
+
+def test_no_sender_and_no_account_rests_until_the_moment_of_a_clock_that_was_far_ahead(engine: Engine) -> None:
+    rates, sms = {Channel.SMS: Rate(5)}, [Channel.SMS]
+    with writing(engine) as connection:
+        take_turns(connection, [(1, Channel.SMS, 1)], rates, later(days=1))
+        slow_down(connection, "email", later(days=1))
+        breaker.trip(connection, "twilio", "500", later(days=1))
+        assert breaker.standing(connection, sms, later(days=1, seconds=30)) == ([], [])
+        awake, half = breaker.standing(connection, sms, NOW)
+        assert awake == sms
+        assert [one.name for one in half] == ["twilio"], "one message tries whether it is well"
+        assert room(connection, "sms", Rate(5), NOW) == 5
+        assert room(connection, "email", None, NOW) is None
+        assert take_turns(connection, [(1, Channel.SMS, 1)], rates, NOW) == {}
+        assert room(connection, "sms", Rate(5), NOW) == 4
+        slow_down(connection, "email", later(minutes=1))
+        assert room(connection, "email", None, NOW) == 0
+        assert room(connection, "email", None, later(minutes=1)) is None

@@ -95,6 +95,12 @@ def test_one_process_holds_the_duty_and_the_next_takes_over(engine: Engine) -> N
     assert take(engine, "heartbeat", "first", NOON + timedelta(seconds=20), TEN)
 
 
+def test_a_duty_taken_by_a_clock_that_was_far_ahead_is_taken_over(engine: Engine) -> None:
+    assert take(engine, "heartbeat", "first", NOON + timedelta(days=1), TEN)
+    assert take(engine, "heartbeat", "second", NOON, TEN)
+    assert not take(engine, "heartbeat", "first", NOON - timedelta(minutes=1), TEN), "clocks differ a little"
+
+
 def test_of_many_at_once_one_gets_the_duty(engine: Engine) -> None:
     start = threading.Barrier(6)
     won: list[str] = []
