@@ -58,8 +58,9 @@ def poll(engine: Engine, channels: Mapping[Channel, Way], now: datetime, *, most
     with writing(engine) as connection:
         if any(sighting.code == PROVIDERS_STOP for sighting in seen):
             silence(connection)
+        moved = apply(connection, seen, now)  # first: everybody locks attempts before messages
         connection.execute(update(message).where(message.c.id.in_(asked)).values(asked_at=now))
-        return PollReport(len(asked), apply(connection, seen, now))
+        return PollReport(len(asked), moved)
 
 
 def apply(connection: Connection, seen: Sequence[Sighting], now: datetime) -> dict[MessageState, int]:
