@@ -80,11 +80,11 @@ def _create(room: PostRoom, what: str, **form: str) -> dict[str, Any]:
     return dict(answer.json())
 
 
-def _mail(room: PostRoom) -> None:
+def _mail(room: PostRoom, html: str = "") -> None:
     mail = EmailMessage()
     mail["Subject"], mail["From"], mail["To"] = "关于您的咖啡机", "care@beforehand.example", "li.wei@example.com"
     mail.set_content("您好，李伟")
-    mail.add_alternative(EVIL, subtype="html")
+    mail.add_alternative(html or EVIL, subtype="html")
     with smtplib.SMTP("127.0.0.1", room.smtp_port) as smtp:
         smtp.send_message(mail)
 
@@ -148,3 +148,12 @@ def test_the_page_fills_by_itself(room: PostRoom, page: Page) -> None:
     assert page.locator(".bubble p").inner_text() == "the first"  # what is being read stays
     page.locator(".row", has_text="the second").click()
     assert page.locator(".bubble p").inner_text() == "the second"
+
+
+def test_a_link_in_a_mail_opens_by_itself(room: PostRoom, page: Page) -> None:
+    _mail(room, f'<html><head></head><body><a href="{room.http_url}/?channel=sms">Choose</a></body></html>')
+    page.goto(room.http_url)
+    with page.expect_popup() as opened:
+        page.frame_locator("iframe").get_by_text("Choose").click()
+    assert opened.value.url == f"{room.http_url}/?channel=sms"
+    opened.value.close()

@@ -64,7 +64,8 @@ def test_nothing_of_a_message_becomes_part_of_the_page(room: PostRoom, n: int) -
     answer = httpx.get(room.http_url, params={"n": n})
     assert ALL not in answer.text
     assert re.findall(r"<script[^>]*>", answer.text) == ['<script src="/post-room/static/room.js" defer>']
-    assert re.findall(r"<iframe[^>]* sandbox=\"\"", answer.text) != [] if n == 4 else "<iframe" not in answer.text
+    frames = re.findall(r"<iframe[^>]* sandbox=\"([a-z -]*)\"", answer.text)
+    assert frames == (["allow-popups allow-popups-to-escape-sandbox"] if n == 4 else [])
 
 
 def test_the_page_names_no_other_host_and_says_so_to_the_browser(room: PostRoom) -> None:

@@ -35,7 +35,7 @@ def _templates() -> Environment:
     )
     templates.globals.update(CHANNELS=views.CHANNELS, LANGUAGES=views.LANGUAGES)
     templates.globals.update(KINDS=KINDS, PHASES=PHASES, WORDS=WORDS, PLACES=views.PLACES)
-    templates.filters.update(snippet=views.snippet)
+    templates.filters.update(snippet=views.snippet, apart=views.apart)
     return templates
 
 

@@ -1,6 +1,7 @@
 """What the page shows: which entries, and each one as its customer would see it."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -143,3 +144,8 @@ def _thread(ledger: Ledger, entry: Entry) -> list[Entry]:
     same = [one for one in ledger.entries if one.kind == Channel.SMS and {one.to, one.from_} == pair]
     at = next((index for index, one in enumerate(same) if one.n == entry.n), 0)
     return same[max(0, at - THREAD // 2) : at + THREAD]
+
+
+def apart(html: str) -> str:
+    """An e-mail's HTML whose links open by themselves, as in a mail program."""
+    return re.sub(r"<head[^>]*>", lambda head: head[0] + '<base target="_blank">', html, count=1, flags=re.IGNORECASE)
