@@ -11,23 +11,32 @@ from dataclasses import dataclass
 from email import message_from_bytes
 from email.errors import MessageError
 from email.message import EmailMessage, Message
-from email.policy import default
 from email.utils import getaddresses
 from html.parser import HTMLParser
+from itertools import islice
 
 from messaging.channels.callbacks import attempt_of_bounce, attempt_of_envid, attempt_token
 from messaging.mail_events.event import Kind, MailEvent, Reject
+from messaging.short_headers import SHORT
 
 LARGEST = 5 * 1024 * 1024
 """Bytes of a mail that are read; a bounce with the whole mail in it is smaller."""
 
 MOST_TEXT = 5000
 
+MOST_PARTS = 200
+"""Parts, and blocks of a report, that are looked at; a real mail has a few. ``MOST_SAME``: headers of one name."""
+
 ADDRESSED = ("Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To", "To")
 """Where a mail server writes the envelope's recipient, where the pipe does not tell it; the first that names us."""
 
 ACTIONS = {"failed": Kind.BOUNCED, "delivered": Kind.DELIVERED, "delayed": Kind.DEFERRED}
 """RFC 3464 2.3.3. ``relayed`` and ``expanded`` say only that nobody knows more."""
+
+MOST_SAME = 20
+
+REPORTED = ("Action", "Status", "Diagnostic-Code", "Original-Envelope-Id")
+"""The fields of a delivery report that we read."""
 
 ANSWER_TO = re.compile(r"^(re|aw|sv|رد|回复)\s*[:：]\s*", re.IGNORECASE)
 """What mail programs put before a subject that is answered."""
@@ -58,7 +67,7 @@ def read_returned(raw: bytes, secret: bytes, recipients: Sequence[str] = ()) -> 
     """
     name = "mail:" + hashlib.sha256(raw).hexdigest()[:48]
     try:
-        mail = message_from_bytes(raw[:LARGEST], policy=default)
+        mail = message_from_bytes(raw[:LARGEST], policy=SHORT)
         return _read(mail, name, secret, recipients)
     except (ValueError, LookupError, AttributeError, TypeError, RecursionError, MessageError, AssertionError):
         return Returned(name)  # the standard parser raises all of these on odd mail
@@ -78,8 +87,8 @@ def _read(mail: EmailMessage | Message, name: str, secret: bytes, recipients: Se
         return _found(name, key, ACTIONS.get(action, Kind.UNKNOWN), None, status, said)
     if _is_automatic(mail):
         return Returned(name, attempt_id=by_address)
-    sender = next((address for _, address in getaddresses(mail.get_all("From", [])) if address), "")
-    to = next((address for _, address in getaddresses(mail.get_all("To", [])) if address), "")
+    sender = next((address for _, address in getaddresses(_all(mail, "From")) if address), "")
+    to = next((address for _, address in getaddresses(_all(mail, "To")) if address), "")
     return Returned(name, None, by_address, sender, to, _own_words(mail))
 
 
@@ -111,20 +120,21 @@ def event_of(returned: Returned, secret: bytes) -> MailEvent | None:
 def _by_address(mail: EmailMessage | Message, secret: bytes, recipients: Sequence[str]) -> int | None:
     told = list(recipients)
     for name in ADDRESSED:
-        told += [address for _, address in getaddresses([str(value) for value in mail.get_all(name, [])])]
+        told += [address for _, address in getaddresses(_all(mail, name))]
     return _first(attempt_of_bounce(secret, address) for address in told)
 
 
 def _by_inside(mail: EmailMessage | Message, secret: bytes) -> int | None:
     """A complaint comes to the mailbox that is registered for it; the mail inside has our envelope sender."""
-    inside = [part for part in mail.walk() if part is not mail]
-    told = [
-        str(value)
-        for part in inside
-        for name in ("Return-Path", "Original-Mail-From")
-        for value in part.get_all(name, [])
-    ]
+    inside = [part for part in islice(mail.walk(), MOST_PARTS) if part is not mail]
+    told = [value for part in inside for name in ("Return-Path", "Original-Mail-From") for value in _all(part, name)]
     return _first(attempt_of_bounce(secret, address) for address in told)
+
+
+def _all(part: Message, name: str) -> list[str]:
+    """The values of a header; only the first ones are parsed."""
+    first = [(known, value) for known, value in part.raw_items() if known.lower() == name.lower()][:MOST_SAME]
+    return [str(part.policy.header_fetch_parse(known, value)) for known, value in first]
 
 
 def _first(found: Iterable[int | None]) -> int | None:
@@ -133,13 +143,12 @@ def _first(found: Iterable[int | None]) -> int | None:
 
 def _delivery_status(mail: EmailMessage | Message) -> dict[str, str]:
     """The fields of the report about the message and its (one) recipient; empty where there is no report."""
-    for part in mail.walk():
+    for part in islice(mail.walk(), MOST_PARTS):
         if part.get_content_type() == "message/delivery-status":
             blocks = part.get_payload()
             if isinstance(blocks, list):
-                return {
-                    name: str(value) for block in blocks if isinstance(block, Message) for name, value in block.items()
-                }
+                read = [block for block in blocks[:MOST_PARTS] if isinstance(block, Message)]
+                return {name: str(block[name]) for block in read for name in REPORTED if name in block}
     return {}
 
 
@@ -156,7 +165,7 @@ def _text_of(part: Message) -> str:
     content = part.get_payload(decode=True)
     try:
         text = bytes(content).decode(part.get_content_charset("utf-8"), "replace")
-    except LookupError:
+    except (LookupError, ValueError):
         text = bytes(content).decode("utf-8", "replace")
     if part.get_content_subtype() != "html":
         return text

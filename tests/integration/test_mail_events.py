@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -439,6 +440,18 @@ def test_from_the_pipe_of_a_mail_server(sqlite_engine: Engine, tmp_path: Path, m
     told = CliRunner().invoke(command_line, ["returned", "--to", f"bounces+{token}@shop.example", "--json"], input=said)
     assert (told.exit_code, json.loads(told.output)) == (0, {"report": 1})
     assert states(house) == ["undelivered"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"To": "a@b.example," * 25_000}, {"Subject": "=?utf-8?q?a?= " * 25_000}, {"From": "<" * 200_000}],
+    ids=["addresses", "words", "brackets"],
+)
+def test_no_mail_takes_our_time(headers: dict[str, str]) -> None:
+    """The standard library's parser takes half a minute for each of these, and hours for ten times as much."""
+    began = time.thread_time()
+    read_returned(letter("hello", **headers), SECRET)
+    assert time.thread_time() - began < 2
 
 
 def test_whatever_comes_is_read_without_an_error(shared_data: Path) -> None:

@@ -190,3 +190,8 @@ def test_a_placeholder_is_no_token_when_live() -> None:
     live = Settings.model_construct(**(Settings(_env_file=None).model_dump() | {"delivery": "live"}))
     assert account_of(live).tokens == ("", "")
     assert account_of(Settings(_env_file=None)).tokens == ("change-me", "")
+
+
+@pytest.mark.parametrize("body", [b"[" * 60_000, b'{"a":' * 10_000, b'{"AccountSid": "\\ud800"}', b"9" * 5000])
+def test_whatever_is_posted_is_judged_without_an_error(body: bytes) -> None:
+    assert Refusal.SIGNATURE in judged(post(body=body, content_type=JSON))

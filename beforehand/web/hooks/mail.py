@@ -65,7 +65,7 @@ async def _posted(request: Request, public_url: str) -> Posted:
 def _said(posted: Posted) -> Any:
     try:
         return json.loads(dict(posted.form).get(FORM_FIELD, "") if posted.form else posted.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -72,7 +72,7 @@ class Letter:
         try:
             text = self.body.decode("utf-8")
             return _json_pairs(text) if self.content_type == JSON else _pairs(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
     @property
@@ -148,7 +148,9 @@ def body_hash(letter: Letter, _account: Account) -> Refusal | None:
 def account_known(letter: Letter, account: Account) -> Refusal | None:
     """It speaks of our account."""
     said = [value for name, value in (*(letter.asked or ()), *(letter.written or ())) if name == "AccountSid"]
-    known = bool(said) and all(hmac.compare_digest(value.encode(), account.sid.encode()) for value in said)
+    known = bool(said) and all(
+        hmac.compare_digest(value.encode("utf-8", "replace"), account.sid.encode()) for value in said
+    )
     return None if known else Refusal.ACCOUNT
 
 

@@ -19,7 +19,7 @@ from models.database import reading, writing
 from models.vocabulary import Channel, Purpose
 
 SOURCE = "preferences"
-TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
 def router(house: PageHouse) -> APIRouter:

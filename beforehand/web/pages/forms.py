@@ -3,10 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from email import message_from_bytes
-from email.policy import HTTP
+from email.errors import MessageError
+from email.message import EmailMessage
 from urllib.parse import parse_qsl
 
 from fastapi import HTTPException, Request
+
+from messaging.short_headers import SHORT
 
 LARGEST = 64 * 1024
 """Bytes: more than any of our forms can have."""
@@ -43,7 +46,10 @@ async def form_of(request: Request) -> Form:
 def read_form(content_type: str, body: bytes) -> Form:
     """Read ``multipart/form-data``, and anything else as ``application/x-www-form-urlencoded``. Never raises."""
     multipart = content_type.strip().lower().startswith("multipart/form-data")
-    pairs = _parts(body) if multipart else _pairs(body)
+    try:
+        pairs = _parts(body) if multipart else _pairs(body)
+    except (ValueError, LookupError, AttributeError, TypeError, RecursionError, MessageError):
+        pairs = []  # the standard parser raises all of these on odd headers
     fields: dict[str, list[str]] = {}
     for name, value in pairs[:MOST_FIELDS]:
         fields.setdefault(name, []).append(value)
@@ -66,9 +72,9 @@ def _parts(body: bytes) -> list[tuple[str, str]]:
     if not first.startswith(b"--") or len(first) > 200 or b'"' in first:
         return []
     head = b'Content-Type: multipart/form-data; boundary="' + first[2:] + b'"\r\n\r\n'
-    mail = message_from_bytes(head + body, policy=HTTP)
+    mail = message_from_bytes(head + body, policy=SHORT)
     found = []
-    for part in mail.iter_parts() if mail.is_multipart() else ():
+    for part in mail.iter_parts() if isinstance(mail, EmailMessage) and mail.is_multipart() else ():
         name, content = part.get_param("name", header="content-disposition"), part.get_payload(decode=True)
         if isinstance(name, str) and isinstance(content, bytes) and part.get_filename() is None:
             found.append((name, content.decode("utf-8", "replace")))
