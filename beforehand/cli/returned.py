@@ -2,11 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from beforehand.cli import common
+
+if TYPE_CHECKING:
+    from beforehand.wiring import App
 
 TRY_LATER = 75
 """EX_TEMPFAIL of sysexits.h: the mail server keeps the mail and asks again."""
@@ -26,7 +29,7 @@ def returned(
 
     from beforehand.returned import read_maildir, take_mail
 
-    app = common.wired()
+    app = _wired()
     try:
         if maildir is not None:
             counts = {what.value: count for what, count in read_maildir(app, maildir).items()}
@@ -40,3 +43,11 @@ def returned(
         common.print_json(counts)
     else:
         typer.echo(", ".join(f"{count} {what}" for what, count in counts.items()) or "nothing new")
+
+
+def _wired() -> "App":
+    """The application; where it cannot start, the mail server keeps the mail: any other code sends it back."""
+    try:
+        return common.wired()
+    except typer.Exit as over:
+        raise typer.Exit(TRY_LATER) from over
