@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, or_, select
 
 from messaging.addresses import address_hash, normal_address
 from messaging.breaker import call_staff
@@ -67,7 +67,24 @@ def happen(
     """
     if any(_withdraws(event) for _, event in events):
         silence(connection)
+    _lock(connection, [event for _, event in events], secret)
     return sum(_one(connection, provider, raw, event, secret, now) for raw, event in events)
+
+
+def _lock(connection: Connection, events: Sequence[MailEvent], secret: bytes) -> None:
+    """Lock all tries that are spoken of at once and in one order, so that two batches do not wait in a circle."""
+    keys = {attempt_of(secret, event.token) for event in events if event.token} - {None}
+    named = {_reference(event) for event in events} - {""}
+    ours = or_(
+        attempt.c.id.in_(keys), attempt.c.message_id.in_(select(message.c.id).where(message.c.reference.in_(named)))
+    )
+    connection.execute(select(attempt.c.id).where(ours).order_by(attempt.c.id).with_for_update())
+
+
+def _reference(event: MailEvent) -> str:
+    """The message's reference in the Message-ID that we gave, empty where there is none."""
+    said: str = storable(event.smtp_id)
+    return said.strip().strip("<>").partition("@")[0]
 
 
 def digest_of(provider: str, raw: Mapping[str, Any]) -> str:
@@ -118,7 +135,7 @@ def _one(
 def _about(connection: Connection, event: MailEvent, secret: bytes) -> _About | None:
     """The try: by our token, else by our Message-ID (``<reference@...>``), the newest try of that message."""
     key = attempt_of(secret, event.token) if event.token else None
-    reference = event.smtp_id.strip().strip("<>").partition("@")[0] if event.smtp_id else ""
+    reference = _reference(event)
     if key is None and not reference:
         return None
     named = attempt.c.id == key if key is not None else message.c.reference == reference

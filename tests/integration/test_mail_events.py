@@ -4,8 +4,10 @@ import base64
 import hashlib
 import hmac
 import json
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -247,6 +249,26 @@ def test_an_unsubscribing_at_the_provider_ends_that_purpose(house: House) -> Non
     (entry,) = rows(house, "consent")
     assert (entry.verdict, entry.purpose, entry.source) == ("withdrawn", "survey", "postmark unsubscribed")
     assert rows(house, "suppression") == []
+
+
+def test_two_batches_in_opposite_orders_do_not_wait_in_a_circle(postgres_engine: Engine, tmp_path: Path) -> None:
+    house = House(postgres_engine, tmp_path)
+    house.template()
+    tokens = mailed(house, 40)
+    both = threading.Barrier(2)
+
+    def take(order: list[str]) -> None:
+        events = [pair for token in order for pair in read("generic", {"event": "delivered", "attempt": token})[0]]
+        for raw, _ in events:
+            raw["event_id"] = order[0]  # type: ignore[index]
+        both.wait()
+        with writing(postgres_engine) as connection:
+            happen(connection, "generic", events, secret=SECRET, now=AT)
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(take, order) for order in (tokens, tokens[::-1])]:
+            done.result()
+    assert set(states(house)) == {"delivered"}
 
 
 def test_what_names_our_message_id_finds_it_too(house: House) -> None:
