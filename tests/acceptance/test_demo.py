@@ -9,6 +9,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,7 @@ def test_a_demo_that_runs_shows_its_work(running: Demo, figures: dict[str, Any])
     room = words[words.index("see") + 1]
     assert "<html" in get(room).lower()
     # a port that is taken is told as well: "the pages takes ..."
-    pages = next(at for word, at in zip(words, words[1:], strict=False) if word == "pages" and at.startswith("http"))
+    pages = next(at for word, at in pairwise(words) if word == "pages" and at.startswith("http"))
     assert json.loads(get(f"{pages}/readyz")) == {"status": "ok"}
     entries = json.loads(get(f"{room}/post-room/ledger.json"))["entries"]
     told = [entry for entry in entries if entry["kind"] in ("sms", "voice")]

@@ -127,7 +127,8 @@ def test_a_wait_for_a_moment_goes_on_in_the_minute_in_which_it_comes(house: Hous
     seen = replay(house)
     assert (seen.matches, seen.messages) == (2, 3)
     assert max(sample.due_at for sample in seen.examples) == came + timedelta(seconds=50)
-    assert replay(house, thorough=True).as_json() | {"looks": 0} == seen.as_json() | {"looks": 0}
+    if house.engine.dialect.name == "sqlite":  # every minute of four weeks; the other database needs a minute for it
+        assert replay(house, thorough=True).as_json() | {"looks": 0} == seen.as_json() | {"looks": 0}
 
 
 def test_a_write_to_a_real_row_is_refused(sqlite_engine: Engine) -> None:
