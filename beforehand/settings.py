@@ -51,6 +51,9 @@ class Settings(BaseSettings):
         SecretStr(PLACEHOLDER),
         description="Signs links, hashes addresses, derives voucher codes; 32 random characters or more",
     )
+    allow_another_secret: bool = Field(
+        False, description="Go on with a database whose secret key is lost: STOPs before are no longer known"
+    )
     brand: str = Field("Beforehand Shop", description="Who we are, in every message")
     brand_phone: str = Field("+442079460000", description="The number customers may ring, E.164")
     brand_address: str = Field(

@@ -146,13 +146,17 @@ def _webhook_secret(settings: Settings, name: str) -> str:
 def bootstrap(settings: Settings | None = None, *, clock: Clock = wall_clock, migrated: bool = True) -> App:
     """Wire the application; brings the database schema up to date unless ``migrated`` is False.
 
-    A new database gets its identity at once, so that every backup of it has that.
+    A new database gets its identity at once, so that every backup of it has that. Raises DatabaseError where the secret
+    key is not the one that the database was used with.
     """
     settings = settings or Settings()
     engine = connect(settings.database_url, allow_unsafe_sqlite=settings.allow_unsafe_sqlite)
     if migrated:
         from messaging.journal import identify
+        from messaging.journal.secret import check_secret
 
         migrate(engine)
         identify(engine, clock())
+        secret = settings.secret_key.get_secret_value().encode()
+        check_secret(engine, secret, allow_another=settings.allow_another_secret)
     return App(settings=settings, engine=engine, clock=clock)

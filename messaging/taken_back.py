@@ -3,7 +3,7 @@ of are taken back: they are good no more, and their budget is free again.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, String, and_, cast, literal, not_, or_, select, update
@@ -14,6 +14,9 @@ from models.vocabulary import MatchState, MessageState
 voucher = TABLES["voucher"]
 
 MOST = 500
+
+LATE = timedelta(days=3)
+"""For how long after a voucher was taken back a late answer may bring it back: as long as callbacks are kept."""
 
 SHOWN = (MessageState.ACCEPTED, MessageState.SENT, MessageState.DELIVERED)
 """States of a message that a provider took: the customer may know the code."""
@@ -33,7 +36,8 @@ def take_back(connection: Connection, matches: Sequence[int] | Select[Any], now:
 def _take_back(connection: Connection, chosen: ColumnElement[bool], now: datetime) -> int:
     good = and_(voucher.c.redeemed_at.is_(None), voucher.c.voided_at.is_(None))
     ended = update(voucher).where(chosen, good, _untold(), _says_no_more())
-    return int(connection.execute(ended.values(voided_at=now, valid_until=now)).rowcount)
+    until = {"promised_until": voucher.c.valid_until, "valid_until": now}
+    return int(connection.execute(ended.values(voided_at=now, **until)).rowcount)
 
 
 def _message(*where: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -58,7 +62,14 @@ def _says_no_more() -> ColumnElement[bool]:
 
 
 def confirm(connection: Connection, now: datetime) -> int:
-    """Confirm the vouchers that were only reserved, and whose message a provider has taken since. Returns how many."""
-    reserved = and_(voucher.c.confirmed_at.is_(None), voucher.c.voided_at.is_(None), voucher.c.match_id.is_not(None))
-    shown = _message(message.c.created_at >= voucher.c.issued_at, message.c.state.in_(SHOWN))
-    return int(connection.execute(update(voucher).where(reserved, shown).values(confirmed_at=now)).rowcount)
+    """Confirm the vouchers that were only reserved, and whose message a provider has taken since. Returns how many.
+
+    One that was taken back meanwhile is good again: the provider's answer came late, and the customer has the code.
+    """
+    v = voucher.c
+    shown = _message(message.c.created_at >= v.issued_at, message.c.state.in_(SHOWN))
+    reserved = and_(v.confirmed_at.is_(None), v.voided_at.is_(None), v.match_id.is_not(None))
+    confirmed = connection.execute(update(voucher).where(reserved, shown).values(confirmed_at=now)).rowcount
+    ended = and_(v.voided_at > now - LATE, v.promised_until.is_not(None), v.redeemed_at.is_(None))
+    anew = {"confirmed_at": now, "voided_at": None, "valid_until": v.promised_until, "promised_until": None}
+    return int(confirmed + connection.execute(update(voucher).where(ended, shown).values(anew)).rowcount)

@@ -132,7 +132,7 @@ class Voucher(Fact, table=True):
 
     The code is never stored: ``salt`` and the secret key derive it, ``code_hash`` finds it. It is reserved when it is
     planned; ``confirmed_at`` is when a message that shows it was accepted. ``voided_at``: no message that would have
-    shown it reached the customer, so it was taken back. ``redeemed_by`` is the till that took it.
+    shown it reached the customer, so it was taken back; ``promised_until`` is then what ``valid_until`` was. ``redeemed_by`` is the till that took it.
     """
 
     __tablename__ = "voucher"
@@ -160,3 +160,4 @@ class Voucher(Fact, table=True):
     redeemed_at: datetime | None = moment()
     redeemed_by: str | None = Field(default=None, max_length=100)
     voided_at: datetime | None = moment()
+    promised_until: datetime | None = moment()

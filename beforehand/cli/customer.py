@@ -110,7 +110,8 @@ def _lines(card: "Card") -> list[str]:
     name = " ".join(part for part in (who["first_name"], who["last_name"]) if part)
     lines = [f"{who['external_id']}  {name}".rstrip()]
     lines.append(f"  {who['phone'] or 'no phone'}, {who['email'] or 'no e-mail'}, {who['language'] or 'no language'}")
-    yes = [f"{way['purpose']} by {way['channel']}" for way in card.may if way["yes"]]
+    reach = {"email": who["email"], "sms": who["phone"], "voice": who["phone"]}
+    yes = [f"{way['purpose']} by {way['channel']}" for way in card.may if way["yes"] and reach[way["channel"]]]
     lines.append(f"We may send: {', '.join(yes) or 'nothing'}.")
     lines += _part("Suppressions", [_suppression(row) for row in card.suppressions])
     lines += _part("Consents, newest first", [_consent(row) for row in card.consents])

@@ -47,8 +47,15 @@ def reconcile(
     else:
         for line in _lines(done, asked):
             typer.echo(line)
-    if _still_held(done) or done.open_ones > asked.found:
+    if _still_held(done) or _open(done) > asked.found:
         raise typer.Exit(common.FINDINGS)
+
+
+def _open(done: "Reconciled") -> int:
+    """How many outcomes nobody knew before the providers were asked."""
+    from models.vocabulary import MessageState
+
+    return max(done.open_ones, done.moved.get(MessageState.UNKNOWN, 0))
 
 
 def _still_held(done: "Reconciled") -> bool:

@@ -1,12 +1,17 @@
 """What is left of a person outside the rows: lines in our own files, bytes in database files."""
 
+import gzip
 import mmap
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 LINES = {".log", ".jsonl", ".csv", ".txt"}
 """Files in which each line stands for itself, so that a line can go. Others are only looked at."""
+
+JOURNAL = "journal"
+"""The folder of the journals, which hold keyed hashes only and are never rewritten."""
 
 SHORTEST = 6
 """A word shorter than this is found everywhere by chance, so it is not looked for."""
@@ -46,7 +51,8 @@ def remaining(paths: Iterable[Path], words: Sequence[str]) -> dict[Path, int]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    return (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
+    return (path for path in found if path.parent.name != JOURNAL)
 
 
 def _pattern(words: Sequence[str]) -> re.Pattern[bytes]:
@@ -76,7 +82,10 @@ def _without(path: Path, pattern: re.Pattern[bytes]) -> int:
 
 def _count(path: Path, pattern: re.Pattern[bytes]) -> int:
     try:
+        if path.suffix == ".gz":
+            with gzip.open(path) as packed:
+                return sum(1 for line in packed for _ in pattern.finditer(line))
         with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return sum(1 for _ in pattern.finditer(content))
-    except (OSError, ValueError):  # gone meanwhile, or empty
+    except (OSError, ValueError, EOFError, zlib.error):  # gone meanwhile, empty, or no packed file at all
         return 0

@@ -36,6 +36,7 @@ class Refusal(StrEnum):
     BODY_HASH = "body_hash"
     ACCOUNT = "account"
     TOKEN = "token"  # noqa: S105
+    MAIL_KEY = "mail_key"
 
 
 REFUSAL_TEXT: dict[Refusal, str] = {
@@ -49,9 +50,10 @@ REFUSAL_TEXT: dict[Refusal, str] = {
     Refusal.BODY_HASH: "its address has no hash of the JSON body, or another one",
     Refusal.ACCOUNT: "it names no account, or another one than ours",
     Refusal.TOKEN: "its address was not made by us: another BEFOREHAND_SECRET_KEY, or somebody tries addresses",
+    Refusal.MAIL_KEY: "its signature or password is not that of BEFOREHAND_MAIL_PROVIDER_KEY",
 }
 
-SHOWN = frozenset({Refusal.SIGNATURE, Refusal.BODY_HASH, Refusal.ACCOUNT, Refusal.TOKEN})
+SHOWN = frozenset({Refusal.SIGNATURE, Refusal.BODY_HASH, Refusal.ACCOUNT, Refusal.TOKEN, Refusal.MAIL_KEY})
 """What staff are shown: it carried a signature, so that it may be a provider whom our settings keep out."""
 
 

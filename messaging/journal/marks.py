@@ -19,6 +19,9 @@ notice = Notice.__table__  # type: ignore[attr-defined]
 DATABASE = "database"
 """The row whose number is the database's own id: a backup keeps it, a new database has another."""
 
+SECRET = "secret"  # noqa: S105
+"""The row whose number is a keyed hash: it says nothing of the secret key, and another key gives another."""
+
 HOLDER = "journal"
 
 

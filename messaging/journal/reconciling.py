@@ -90,7 +90,9 @@ def reconcile(
 
 
 def _known_until(connection: Connection) -> datetime | None:
-    newest = select(func.max(marks.mark.c.written_at)).where(marks.mark.c.journal != marks.DATABASE)
+    newest = select(func.max(marks.mark.c.written_at)).where(
+        marks.mark.c.journal.not_in((marks.DATABASE, marks.SECRET))
+    )
     found: datetime | None = connection.execute(newest).scalar_one_or_none()
     return found
 

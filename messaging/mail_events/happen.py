@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, or_, select
@@ -37,6 +37,9 @@ WITHDRAWS = (Kind.COMPLAINED, Kind.UNSUBSCRIBED)
 
 COMPLAINT = "complaint"
 """The cause of a suppression after somebody called our mail spam; START does not lift it."""
+
+OLDEST = timedelta(days=30)
+"""No provider tells anything later than this."""
 
 NEED_A_YES = (Purpose.MARKETING, Purpose.SURVEY)
 """What an unsubscribing ends where nobody knows of which message."""
@@ -91,6 +94,12 @@ def digest_of(provider: str, raw: Mapping[str, Any]) -> str:
     """SHA-256 over one event as the provider said (and signed) it, 64 hex digits."""
     said = json.dumps(raw, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
     return hashlib.sha256(f"{provider}\n{said}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _when(event: MailEvent, now: datetime) -> datetime:
+    """When it was said, where that can be: a moment to come would outlast every later word, an old one none."""
+    said = event.happened_at
+    return said if said is not None and now - OLDEST <= said <= now else now
 
 
 def _withdraws(event: MailEvent) -> bool:
@@ -159,7 +168,7 @@ def _withdraw(
     withdrawn: dict[str, Any] = {
         "verdict": ConsentVerdict.WITHDRAWN,
         "source": source,
-        "at": event.happened_at or now,
+        "at": _when(event, now),
         "now": now,
     }
     if event.kind is Kind.COMPLAINED or event.reason is Reject.SPAM:

@@ -1,5 +1,6 @@
 """Access and erasure: all of one person as JSON; gone from rows, free pages and files; a new load revives nothing."""
 
+import gzip
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -162,14 +163,20 @@ def test_no_byte_stays_in_the_database_nor_in_our_files(sqlite_engine: Engine, t
     (folder / "rejects" / "shop.csv").write_text(f"id,mail\n1,ada@x.example\n2,{MAIL.upper()}\n")
     (folder / "post-room.jsonl").write_text('{"body": "Hello Grace Hopper"}\n{"body": "Hello Ada"}\n')
     (folder / "odd.bin").write_bytes(b"\0" + MAIL.encode() + b"\0")
+    (folder / "orders.csv.gz").write_bytes(gzip.compress(f"1,{MAIL}\n2,ada@x.example\n".encode()))
+    (folder / "broken.gz").write_bytes(b"no gzip")
+    (folder / "journal").mkdir()
+    (folder / "journal" / "x.jsonl").write_text('{"provider": "grace-1906"}\n')
     database = str(sqlite_engine.url.database)
     files = [folder, Path(database), Path(f"{database}-wal")]
     assert len(remaining(files, [PHONE, MAIL])) >= 4
     said = gone(house, who, tmp_path)
     assert sum(said.lines.values()) == 3
     assert (folder / "house.log").read_text() == "a line\nanother\n"
-    assert said.left == {folder / "odd.bin": 1}
-    assert remaining(files, [PHONE, MAIL, NAME, "grace-1906"]) == {folder / "odd.bin": 1}
+    left = {folder / "odd.bin": 1, folder / "orders.csv.gz": 1}
+    assert said.left == left
+    assert remaining(files, [PHONE, MAIL, NAME, "grace-1906"]) == left
+    assert (folder / "journal" / "x.jsonl").read_text() == '{"provider": "grace-1906"}\n'
 
 
 def test_a_new_load_does_not_revive_what_was_agreed(house: House, tmp_path: Path) -> None:

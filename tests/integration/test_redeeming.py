@@ -20,6 +20,7 @@ from beforehand.passes import run_rule
 from beforehand.web.serving import Pages
 from messaging.candidates import customer
 from messaging.redeeming import MOST_WRONG, WRONG_WITHIN, Refusal, look, redeem, voucher
+from messaging.taken_back import take_back
 from messaging.vouchers import code_hash, voucher_code
 from models.database import reading, writing
 from models.delivery import Message
@@ -190,3 +191,20 @@ def test_a_voucher_is_reserved_and_confirmed_once_its_message_was_taken(engine: 
     house.set(Message, state="accepted")
     dispatching.reap(house.app, NOON + DAY)
     assert house.rows(models.Voucher, "confirmed_at") == [NOON + DAY]
+
+
+def test_a_voucher_that_was_taken_back_is_good_again_where_the_answer_came_late(engine: Engine, tmp_path: Path) -> None:
+    house = House(engine, tmp_path)
+    house.template()
+    house.rule(steps="  - {voucher: {worth: 50 EUR, valid_for: 90 days}}\n  - {send: hello, by: [sms]}")
+    house.customer()
+    run_rule(house.app, "hello", NOON)
+    (good_until,) = house.rows(models.Voucher, "valid_until")
+    house.set(Message, state="failed")
+    house.set(models.Match, state="done")
+    with writing(engine) as connection:
+        assert take_back(connection, house.rows(models.Match, "id"), NOON) == 1
+    assert house.rows(models.Voucher, "voided_at", "valid_until") == [(NOON, NOON)]
+    house.set(Message, state="accepted")
+    dispatching.reap(house.app, NOON + timedelta(minutes=1))
+    assert house.rows(models.Voucher, "voided_at", "valid_until", "promised_until") == [(None, good_until, None)]

@@ -39,7 +39,7 @@ def router(app: App) -> APIRouter:
         _must_be_named(app, provider)
         posted = await _posted(request, app.settings.public_url)
         if not is_theirs(provider, app.settings.mail_provider_key.get_secret_value(), posted):
-            raise await refuse(request, app, [Refusal.SIGNATURE])
+            raise await refuse(request, app, [Refusal.MAIL_KEY])
         said = _said(posted)
         if said is None:
             raise await refuse(request, app, [Refusal.GARBLED])
