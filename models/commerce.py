@@ -132,7 +132,8 @@ class Voucher(Fact, table=True):
 
     The code is never stored: ``salt`` and the secret key derive it, ``code_hash`` finds it. It is reserved when it is
     planned; ``confirmed_at`` is when a message that shows it was accepted. ``voided_at``: no message that would have
-    shown it reached the customer, so it was taken back; ``promised_until`` is then what ``valid_until`` was. ``redeemed_by`` is the till that took it.
+    shown it reached the customer, so it was taken back; ``promised_until`` is then what ``valid_until`` was.
+    ``redeemed_by`` is the till that took it.
     """
 
     __tablename__ = "voucher"
