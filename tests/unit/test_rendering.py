@@ -331,9 +331,7 @@ def test_texts_of_an_issue_are_laid_over_it_in_the_language_of_the_message(folde
 
 
 def test_a_line_that_ends_with_a_link_of_ours_becomes_that_link_and_no_other_does(folder: Path) -> None:
-    text = (
-        "Choose: {{ links.preferences }}\n{{ links.unsubscribe|ltr }}\nSee https://evil.example\n{{ customer.tier }}"
-    )
+    text = "Choose: {{ links.preferences }}\n{{ links.unsubscribe|ltr }}\nSee https://evil.example\n{{ customer.tier }}"
     write(folder, "t/email.en.txt", f"Subject: x\n\n{text}")
     ours = context()["links"]
     html = Templates(folder).render("t", "email", "en", context(customer={"tier": ours["survey"] + '"onload=x'})).html
