@@ -15,7 +15,7 @@ from messaging.breaker import call_staff
 from messaging.mail_events import happen
 from messaging.mail_events.reports import LARGEST, event_of, read_returned
 from messaging.replies import Heard, Said, hear
-from models.database import writing
+from models.database import in_one_go, writing
 from models.vocabulary import Channel
 
 _log = logging.getLogger(__name__)
@@ -41,8 +41,8 @@ def take_mail(app: App, raw: bytes, recipients: Sequence[str] = (), *, now: date
     returned = read_returned(raw, secret, recipients)
     event = event_of(returned, secret)
     if event is not None:
-        with writing(app.engine) as connection:
-            happen(connection, "mail", [({"name": returned.name}, event)], secret=secret, now=at)
+        told = [({"name": returned.name}, event)]
+        in_one_go(app.engine, lambda connection: happen(connection, "mail", told, secret=secret, now=at))
         return Became.REPORT
     if not (returned.sender and returned.text):
         return Became.NOTHING
@@ -55,8 +55,8 @@ def take_mail(app: App, raw: bytes, recipients: Sequence[str] = (), *, now: date
         text=returned.text,
         attempt_id=returned.attempt_id,
     )
-    with writing(app.engine) as connection:
-        answer = hear(connection, heard, at, policy_of(app))
+    policy = policy_of(app)
+    answer = in_one_go(app.engine, lambda connection: hear(connection, heard, at, policy))
     return Became.NOTHING if answer.known and answer.said is Said.OTHER else Became.REPLY
 
 

@@ -4,11 +4,11 @@ import json
 import re
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
@@ -17,6 +17,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import OperationalError
 
 from models.types import day_of_micros, start_of_day_micros
 
@@ -33,6 +34,11 @@ WAL_RESET_BACKPORTS = {(3, 44): 6, (3, 50): 7}
 LOCK_SECONDS = 30
 """How long a writer waits for its turn on SQLite."""
 LOCK_POLL_SECONDS = 0.004
+
+BROKEN_OFF = ("40P01", "40001")
+"""SQLSTATEs of a deadlock and of a transaction that cannot be serialized: the same again may well succeed."""
+
+T = TypeVar("T")
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -184,6 +190,21 @@ def writing(engine: Engine) -> Iterator[Connection]:
 def dialect_insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
     """An insert that can say ON CONFLICT, in the dialect at hand."""
     return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+
+
+def in_one_go(engine: Engine, work: Callable[[Connection], T], *, tries: int = 3) -> T:
+    """``work`` in one write transaction, and the whole of it anew where PostgreSQL ended it to break a deadlock.
+
+    For what somebody outside tells only once: a STOP must not be lost because two transactions met.
+    """
+    for left in reversed(range(tries)):
+        try:
+            with writing(engine) as connection:
+                return work(connection)
+        except OperationalError as wrong:
+            if not left or getattr(wrong.orig, "sqlstate", None) not in BROKEN_OFF:
+                raise
+    raise AssertionError("a try either returns or raises")
 
 
 def alembic_config() -> Config:

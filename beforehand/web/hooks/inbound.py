@@ -14,7 +14,7 @@ from beforehand.web.hooks.twilio import Form, validated
 from beforehand.wiring import App
 from messaging.replies import Heard, Ours, hear, sender_of, words_for
 from messaging.replies.ringing import ring, ring_ended
-from models.database import writing
+from models.database import in_one_go, writing
 from models.vocabulary import CallOutcome, Channel
 
 ENDED = "/hooks/twilio/call/ended"
@@ -75,8 +75,8 @@ def text_in(app: App, form: Form) -> str:
         received_at=now,
         providers=form.get("OptOutType").upper(),
     )
-    with writing(app.engine) as connection:
-        answer = hear(connection, heard, now, policy_of(app), ours_of(app.settings))
+    policy, ours = policy_of(app), ours_of(app.settings)
+    answer = in_one_go(app.engine, lambda connection: hear(connection, heard, now, policy, ours))
     return text_back(answer.text)
 
 

@@ -16,7 +16,7 @@ from beforehand.passes import secret_of
 from beforehand.web.refusals import Refusal, refuse
 from beforehand.wiring import App
 from messaging.mail_events import READERS, Posted, happen, is_theirs, read
-from models.database import writing
+from models.database import in_one_go
 
 log = logging.getLogger("beforehand.web")
 
@@ -73,6 +73,6 @@ def _take_in(app: App, provider: str, said: Any) -> str:
     events, odd = read(provider, said)
     if odd:
         log.warning("%s: %s of its events could not be read; the others were taken", provider, odd)
-    with writing(app.engine) as connection:
-        new = happen(connection, provider, events, secret=secret_of(app.settings), now=app.clock())
+    secret, now = secret_of(app.settings), app.clock()
+    new = in_one_go(app.engine, lambda connection: happen(connection, provider, events, secret=secret, now=now))
     return f"{new} new\n"

@@ -15,7 +15,7 @@ from messaging.addresses import address_hash
 from messaging.channels.callbacks import STATUS_PATH, attempt_of
 from messaging.outcomes import TWILIO_MESSAGE_STATUSES
 from messaging.told import Told, keep
-from models.database import writing
+from models.database import in_one_go
 from models.vocabulary import Channel, MessageState
 
 PROVIDER = "twilio"
@@ -35,8 +35,7 @@ def router(app: App) -> APIRouter:
 
     @routes.post(STATUS_PATH + "/{token}", status_code=204)
     def status(told: Annotated[Told, Depends(read)]) -> Response:
-        with writing(app.engine) as connection:
-            keep(connection, told, app.clock())
+        in_one_go(app.engine, lambda connection: keep(connection, told, app.clock()))
         return Response(status_code=204)
 
     return routes

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
+from sqlalchemy import Connection
 
 from beforehand.dispatching import envelope_of
 from beforehand.passes import policy_of, secret_of
@@ -18,10 +19,10 @@ from messaging.calls import Line, on_the_line, pick_up
 from messaging.channels.base import Envelope
 from messaging.channels.callbacks import VOICE_PATH, key_url
 from messaging.claims import Claim
-from messaging.replies import Heard, hear
+from messaging.replies import Answer, Heard, hear
 from messaging.replies.understanding import KEYS
 from messaging.told import Told
-from models.database import writing
+from models.database import in_one_go, writing
 from models.vocabulary import Channel, MessageState
 
 AGAIN = "again"
@@ -75,12 +76,15 @@ def answer_for(app: App, asked: Asked) -> str:
     from messaging.channels.voice import answer_key, hang_up
 
     key = asked.form.get("Digits")
-    with writing(app.engine) as connection:
+    policy, ours = policy_of(app), ours_of(app.settings)
+
+    def heard(connection: Connection) -> tuple[Claim | None, Answer | None]:
         claim = on_the_line(connection, asked.attempt_id, asked.form.get("CallSid") or None)
-        answer = None
-        if key in KEYS and claim is not None:
-            heard = _heard(app, asked, key, claim.address)
-            answer = hear(connection, heard, app.clock(), policy_of(app), ours_of(app.settings))
+        if key not in KEYS or claim is None:
+            return claim, None
+        return claim, hear(connection, _heard(app, asked, key, claim.address), app.clock(), policy, ours)
+
+    claim, answer = in_one_go(app.engine, heard)
     envelope = _envelope(app, claim) if claim else None
     if envelope is None:
         return hang_up()

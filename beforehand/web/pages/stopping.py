@@ -12,7 +12,7 @@ from beforehand.web.pages.shown import masked, page, text_version, words
 from messaging.consents import EVERY, silence
 from messaging.links import Kind
 from messaging.preferences import WAYS, Standing, same_address, standing_of, withdraw
-from models.database import reading, writing
+from models.database import in_one_go, reading
 
 ONE_CLICK = "one-click"
 
@@ -48,9 +48,12 @@ def _stop(house: PageHouse, visit: Visit, form: Form) -> HTMLResponse:
     if done == "all" or (done and not everything):  # again has no effect, and takes no lock
         return _shown(house, visit, done, words(visit.language)["stop"]["done_before"])
     source = f"{'unsubscribe page' if form.one('by') == 'page' else ONE_CLICK} {visit.visitor.reference}"
-    with writing(house.app.engine) as connection:
+
+    def withdrawn(connection: Connection) -> None:
         silence(connection)
         _withdraw(connection, visit, source, everything=everything)
+
+    in_one_go(house.app.engine, withdrawn)
     return _shown(house, visit, "all" if everything else "one")
 
 
