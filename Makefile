@@ -27,7 +27,7 @@ demo: $(VENV)/.run ## Load the sample shop and run the main job (ONCE=1 ends aft
 	@$(BIN)/beforehand demo $(if $(ONCE),--once) $(if $(JSON),--json)
 
 test: $(VENV)/.dev ## Run every test
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not prove and not bench"
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not prove and not bench"
 
 lint: $(VENV)/.dev ## Check style, types and the arrows between packages
 	$(BIN)/ruff check .

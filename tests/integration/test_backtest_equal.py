@@ -74,6 +74,7 @@ def test_on_postgresql_too(postgres_engine: Engine, tmp_path: Path) -> None:
     assert sum(count > 0 for count in told.values()) >= 1, told
 
 
+@pytest.mark.prove
 def test_a_replay_begins_where_the_house_stood(sqlite_engine: Engine, tmp_path: Path) -> None:
     """From the middle of a run: what had begun goes on as it did, what was withheld is known."""
     app = shop(sqlite_engine, tmp_path, 250)
