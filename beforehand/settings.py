@@ -198,6 +198,40 @@ class Settings(BaseSettings):
         description="The hours that countries allow, by purpose and channel, with their sources; empty: none",
     )
 
+    brake: float = Field(
+        5,
+        gt=0,
+        le=100,
+        description="A run of a rule without a brake of its own is held where it reaches more than so many percent of "
+        "the customers",
+    )
+    brake_times: float = Field(
+        3, gt=1, description="A run that reaches more than so many times what the rule's runs usually reach is held"
+    )
+    canary: int = Field(
+        20,
+        ge=1,
+        description="So many of a held run go first once it is approved, or 1% where that is more; a run of no more is "
+        "never held",
+    )
+    canary_minutes: float = Field(30, gt=0, description="How long the first few of a held run are watched")
+    approval_hours: float = Field(
+        24, gt=0, description="How long a held run waits for a second person; after that it is refused"
+    )
+    approvers: list[str] = Field(
+        default_factory=list,
+        description="Who may approve held runs, as JSON; empty: anybody but who wrote the rule's text",
+    )
+    stop_file: Path | None = Field(
+        None,
+        description="While this file is there nothing is sent, even with the database down; scopes in it, one a line, "
+        "stop only those. Empty: STOP in VAR",
+    )
+    staff_mail: list[str] = Field(
+        default_factory=list, description="E-mail addresses of staff that are told of a pulled brake or a dead provider"
+    )
+    brief_at: str = Field("07:00", description="When the morning brief is written, HH:MM in TIME_ZONE")
+
     batch: int = Field(100, ge=1, le=1000, description="Messages claimed at once")
     lease_seconds: int = Field(60, ge=5, le=86_400, description="How long a claim holds before it returns to the queue")
     send_timeout_seconds: float = Field(10, gt=0, description="How long we wait for a provider's answer")
@@ -227,7 +261,17 @@ class Settings(BaseSettings):
     web_port: int = Field(8000, description="The port of our own pages: callbacks of providers, pages of customers")
     post_room_port: int = Field(8025, description="The post room's page and Twilio-compatible API")
     post_room_smtp_port: int = Field(2525, description="The post room's mail server")
+    staff_port: int = Field(
+        8001, description="The port of the pages for staff and machines, on this machine only: console, metrics, health"
+    )
+    staff_host: str = Field("127.0.0.1", description="The address that the staff pages listen on; they have no login")
     prefect_port: int = Field(4200, description="Prefect's server and UI, when we start it")
+    prefect_api_url: str = Field(
+        "", description="The API of a Prefect server that runs already, such as http://prefect:4200/api; empty: our own"
+    )
+    prefect_days: int = Field(30, ge=1, description="How long Prefect keeps finished runs and artifacts")
+    log_format: Literal["people", "json"] = Field("people", description="How log lines look: for people, or JSON")
+    resolver: str = Field("", description="A DNS server (address or address:port) that doctor asks for mail records")
 
     @field_validator("caps")
     @classmethod

@@ -6,21 +6,16 @@ The codes are the tables of :mod:`messaging.outcomes`; the policy in plain words
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Connection
 
 from messaging.breaker import ACCOUNTS, call_staff, trip
 from messaging.channels.base import Asks
-from messaging.consents import EVERY
+from messaging.consents import suppress
 from messaging.outcomes import after, resend_at, slower_until
 from messaging.pace import slow_down
 from messaging.switches import stop
-from models.customer import Suppression
-from models.database import dialect_insert
 from models.vocabulary import Channel, MessageState, Purpose
-
-suppression: Any = Suppression.__table__  # type: ignore[attr-defined]
 
 Word = tuple[MessageState, str]
 """One thing a provider has said of a try: the state in our vocabulary, and its code (empty without one)."""
@@ -54,20 +49,16 @@ def follow(connection: Connection, asked: Sequence[Asked], now: datetime) -> Non
 
 
 def _suppress(connection: Connection, asked: Sequence[Asked], now: datetime) -> None:
-    rows = [
-        {
-            "address_hash": one.address_hash,
-            "channel": one.channel.value,
-            "scope": EVERY,
-            "cause": f"provider_{one.code}"[:40],
-            "since": now,
-            "source": one.source,
-        }
-        for one in asked
-        if one.address_hash
-    ]
-    if rows:
-        connection.execute(dialect_insert(connection, suppression).on_conflict_do_nothing(), rows)
+    for one in asked:
+        if one.address_hash:
+            suppress(
+                connection,
+                channel=one.channel,
+                cause=f"provider_{one.code}",
+                address_hash=one.address_hash,
+                source=one.source,
+                at=now,
+            )
 
 
 def stop_rule(connection: Connection, rule_id: str, code: str, now: datetime) -> None:

@@ -16,7 +16,7 @@ from messaging import receipts
 from messaging.breaker import call_staff
 from messaging.channels.base import Sighting
 from messaging.claims import attempt, evidence, message
-from messaging.consents import silence
+from messaging.consents import PROVIDERS_STOP, silence
 from messaging.recording import KNOWN, OPEN_TO_RESULTS, storable
 from models.database import dialect_insert, reading, writing
 from models.delivery import Callback
@@ -30,9 +30,6 @@ KEPT_FOR = timedelta(days=3)
 """For how long a callback for an unknown id is looked at again. Providers tell nothing new after that."""
 
 MOST = 500
-
-SAID_STOP = "21610"
-"""Twilio's code for a person who has sent STOP: it withdraws, so that claims must wait for it."""
 
 BY_CALLBACK = "callback"
 """The code of an attempt whose outcome was open until a callback told its id; also the kind of evidence."""
@@ -80,7 +77,7 @@ def keep(connection: Connection, told: Told, now: datetime) -> bool:
     told = replace(
         told, code=storable(told.code), provider_id=storable(told.provider_id), content=storable(told.content)
     )
-    if told.code == SAID_STOP:
+    if told.code == PROVIDERS_STOP:
         silence(connection)
     key = _write(connection, told, now)
     if key is None:

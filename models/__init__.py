@@ -20,10 +20,12 @@ from models.delivery import (
 )
 from models.housekeeping import Change, Guesses, Lease, Notice, Pace, RuleInForce, ShareHistory, Switch
 from models.issue import Exposure, KnownIssue
+from models.staff import Audit, EventOut, HeldRun, Process
 from models.webhook import Webhook
 
 __all__ = [
     "Attempt",
+    "Audit",
     "Base",
     "Call",
     "Callback",
@@ -31,9 +33,11 @@ __all__ = [
     "Consent",
     "Customer",
     "Event",
+    "EventOut",
     "Evidence",
     "Exposure",
     "Guesses",
+    "HeldRun",
     "KnownIssue",
     "Lease",
     "Mark",
@@ -46,6 +50,7 @@ __all__ = [
     "PastSend",
     "Payment",
     "Preference",
+    "Process",
     "Product",
     "Receipt",
     "Reply",

@@ -13,7 +13,7 @@ OPEN_ATTEMPT = "state IN ('claimed', 'in_flight')"
 
 
 class RuleVersion(Base, table=True):
-    """The text of a rule as it ran; ``version`` is the hash of its content."""
+    """The text of a rule as it ran; ``version`` is the hash of its content, ``author`` who wrote it, where known."""
 
     __tablename__ = "rule_version"
     __table_args__ = (UniqueConstraint("rule_id", "version"),)
@@ -23,6 +23,7 @@ class RuleVersion(Base, table=True):
     version: str = Field(max_length=64)
     text: str
     first_used_at: datetime = required_moment()
+    author: str | None = Field(default=None, max_length=200)
 
 
 class RulePass(Base, table=True):
@@ -49,7 +50,8 @@ class Match(Base, table=True):
 
     ``next_step`` counts from 0 into the rule's ``then``; ``due_at`` is when that step may be taken; ``gives_up_at`` is
     when a ``wait: until ..., at most ...`` has waited long enough.
-    A waiting match finishes on the ``version`` it started with.
+    A waiting match finishes on the ``version`` it started with. ``held_run_id`` is the run of the brake that it is or
+    was a part of.
     """
 
     __tablename__ = "match"
@@ -61,6 +63,12 @@ class Match(Base, table=True):
             "due_at",
             sqlite_where=text("state = 'open'"),
             postgresql_where=text("state = 'open'"),
+        ),
+        Index(
+            "ix_match_held_run",
+            "held_run_id",
+            sqlite_where=text("held_run_id IS NOT NULL"),
+            postgresql_where=text("held_run_id IS NOT NULL"),
         ),
     )
 
@@ -81,6 +89,7 @@ class Match(Base, table=True):
     due_at: datetime | None = moment()
     gives_up_at: datetime | None = moment()
     ended_at: datetime | None = moment()
+    held_run_id: int | None = Field(default=None, sa_type=BigKey)
 
 
 class Message(Base, table=True):

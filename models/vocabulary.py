@@ -75,6 +75,9 @@ class Reason(StrEnum):
     MAYBE_STOP = "maybe_stop"
     RESTORED = "restored"
     SENT_BEFORE = "sent_before"
+    BRAKE = "brake"
+    BRAKE_REFUSED = "brake_refused"
+    CANCELLED_BY_STAFF = "cancelled_by_staff"
 
 
 REASON_TEXT: dict[Reason, str] = {
@@ -110,6 +113,9 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.MAYBE_STOP: "a reply may have asked us to stop, and nobody has read it yet",
     Reason.RESTORED: "the database was restored and has not been reconciled with what was sent",
     Reason.SENT_BEFORE: "it went out before the database was restored",
+    Reason.BRAKE: "the run is held until a second person has approved it",
+    Reason.BRAKE_REFUSED: "the run was held, and was refused or not approved in time",
+    Reason.CANCELLED_BY_STAFF: "staff cancelled it",
 }
 
 
@@ -150,7 +156,46 @@ class MatchState(StrEnum):
     WITHHELD = "withheld"  # a gate said no or not yet; looked at again while the rule still matches
     OPEN = "open"  # has a next step with a due time
     DONE = "done"  # all steps taken
-    STOPPED = "stopped"  # its stop_if came true, or its rule was retired
+    STOPPED = "stopped"  # its stop_if came true, its rule was retired, or staff cancelled it
+    HELD = "held"  # the brake holds its run: nothing of it is decided or planned before a second person has approved
+
+
+class BrakeLimit(StrEnum):
+    """The limit over which a run is held. Shown to people through :data:`BRAKE_TEXT`."""
+
+    RULE = "rule"
+    HOUSE = "house"
+    USUAL = "usual"
+
+
+BRAKE_TEXT: dict[BrakeLimit, str] = {
+    BrakeLimit.RULE: "more than the rule's own brake allows",
+    BrakeLimit.HOUSE: "more than the house lets any rule reach at once",
+    BrakeLimit.USUAL: "many times what the rule usually reaches",
+}
+
+
+class HeldState(StrEnum):
+    """Where a held run stands. Shown to people through :data:`HELD_TEXT`."""
+
+    WAITING = "waiting"
+    CANARY = "canary"
+    GOING = "going"
+    STOPPED = "stopped"
+    DONE = "done"
+    REFUSED = "refused"
+    EXPIRED = "expired"
+
+
+HELD_TEXT: dict[HeldState, str] = {
+    HeldState.WAITING: "waits for a second person",
+    HeldState.CANARY: "approved; the first few go, then we look",
+    HeldState.GOING: "approved; the rest goes",
+    HeldState.STOPPED: "approved, and stopped again by what came back; waits for a second person",
+    HeldState.DONE: "all of it has been let go",
+    HeldState.REFUSED: "refused; nothing more of it goes",
+    HeldState.EXPIRED: "nobody approved it in time, so it was refused",
+}
 
 
 class WebhookState(StrEnum):

@@ -8,9 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select, text, update
 
 from messaging.claims import attempt, evidence, message
-from messaging.consents import EVERY, suppression
+from messaging.consents import suppress
 from messaging.journal.lines import Entry
-from models.database import dialect_insert
 from models.vocabulary import AttemptState, MessageState, OutcomeClass, Reason
 
 BEYOND = (MessageState.ACCEPTED, MessageState.SENT, MessageState.DELIVERED, MessageState.UNDELIVERED)
@@ -46,7 +45,7 @@ def put_right(
         some = {key: found[key] for key in ids[start : start + CHUNK]}
         entries = [entry for group in some.values() for entry in group]
         _write_attempts(connection, some, now)
-        _suppress(connection, entries, now)
+        _suppress(connection, entries)
         for state in _move(connection, some, reason):
             moved[state] += 1
     return dict(moved)
@@ -118,21 +117,17 @@ def _note(connection: Connection, key: int, entry: Entry, now: datetime) -> None
     connection.execute(insert(evidence).values(attempt_id=key, kind="journal", seen_at=now, content=content))
 
 
-def _suppress(connection: Connection, entries: Iterable[Entry], now: datetime) -> None:
-    rows = [
-        {
-            "address_hash": entry.address_hash,
-            "channel": entry.channel.value,
-            "scope": EVERY,
-            "cause": f"provider_{entry.result.code}"[:40],
-            "since": entry.result.at,
-            "source": "journal",
-        }
-        for entry in entries
-        if entry.result and entry.result.suppress
-    ]
-    if rows:
-        connection.execute(dialect_insert(connection, suppression).on_conflict_do_nothing(), rows)
+def _suppress(connection: Connection, entries: Iterable[Entry]) -> None:
+    for entry in entries:
+        if entry.result and entry.result.suppress:
+            suppress(
+                connection,
+                channel=entry.channel,
+                cause=f"provider_{entry.result.code}",
+                address_hash=entry.address_hash,
+                source="journal",
+                at=entry.result.at,
+            )
 
 
 def _move(connection: Connection, some: Mapping[int, Sequence[Entry]], reason: Reason | None) -> list[MessageState]:
