@@ -8,25 +8,21 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, func, select
+from sqlalchemy import Connection, Engine, delete, select
 
 from beforehand.heartbeat.beats import DUTY
 from beforehand.heartbeat.lease import LEASE
 from beforehand.parts import Parts
+from beforehand.surroundings import PROCESS, SILENT, database_ahead_ms
 from beforehand.wiring import Clock
 from flows.boot import earlier_life, gone_here
 from messaging.breaker import call_staff, dismiss
 from models.database import dialect_insert, writing
-from models.staff import Process
-
-PROCESS: Any = Process.__table__  # type: ignore[attr-defined]
 
 log = logging.getLogger("beforehand.house")
 
 EVERY = 5.0
 """Seconds between two signs of life."""
-SILENT = timedelta(seconds=15)
-"""A process that was not seen for so long is gone, or cannot reach the database."""
 FORGOTTEN = timedelta(minutes=10)
 """After so long its row is taken away."""
 ROLLING_OUT = timedelta(seconds=20)
@@ -45,9 +41,9 @@ def version() -> str:
 class Presence:
     """Signs of life of this process, ``boot``. ``rules`` gives the digest of the rules that it has loaded.
 
-    ``addresses`` go into the row beside the parts that listen there. ``ahead`` is by how much our clock is ahead of the
-    database's, None where that has none of its own. ``others_rules`` is the process in charge when its rules are others
-    than ours: then no pass is run here, since what the one in charge has loaded is in force.
+    ``addresses`` go into the row beside the parts that listen there. ``ahead_ms`` is by how much our clock is ahead of
+    the database's, None where that has none of its own. ``others_rules`` is the process in charge when its rules are
+    others than ours: then no pass is run here, since what the one in charge has loaded is in force.
     """
 
     engine: Engine
@@ -56,7 +52,7 @@ class Presence:
     parts: Parts
     rules: Callable[[], str]
     addresses: dict[str, str] = field(default_factory=dict)
-    ahead: timedelta | None = None
+    ahead_ms: int | None = None
     others_rules: str = ""
     _since: datetime | None = None
     _started: datetime | None = None
@@ -64,7 +60,7 @@ class Presence:
     def note(self) -> None:
         """Show that we live, look whose rules are in force, and clear away who is gone. Blocking."""
         with writing(self.engine) as connection:
-            self.ahead = ahead_of(connection, self.clock)
+            self.ahead_ms = database_ahead_ms(connection, self.clock)
             now = self.clock()
             self._started = self._started or now
             row = self._row(now)
@@ -98,7 +94,7 @@ class Presence:
             "rules": self.rules(),
             "started_at": self._started,
             "seen_at": now,
-            "ahead_ms": None if self.ahead is None else round(self.ahead / timedelta(milliseconds=1)),
+            "ahead_ms": self.ahead_ms,
         }
 
     def _leader(self, connection: Connection, now: datetime) -> Any:
@@ -125,15 +121,6 @@ class Presence:
 def topic_of(boot: str) -> str:
     """The notice's topic while a process has other rules than those in force."""
     return f"rules:{boot[-50:]}"
-
-
-def ahead_of(connection: Connection, clock: Clock) -> timedelta | None:
-    """By how much our clock is ahead of the database's; None on SQLite, which has ours."""
-    if connection.dialect.name != "postgresql":
-        return None
-    before = clock()
-    theirs: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
-    return before + (clock() - before) / 2 - theirs
 
 
 def _forget(connection: Connection, now: datetime) -> None:

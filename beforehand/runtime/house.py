@@ -199,14 +199,15 @@ class House:
         self.parts.tick()
         if self._words.waiting:
             await asyncio.to_thread(self._words.write)
-        self.presence.addresses = {"staff": self.addresses.staff, "web": self.addresses.pages}
+        here = self.addresses
+        self.presence.addresses = {"staff": here.staff, "web": here.pages, "prefect": self._api, "worker": self._api}
         await asyncio.to_thread(self.presence.note)
         if self._worker is not None:
             self._worker.draining = self._closing or bool(self.presence.others_rules)
 
     def _lease_clock(self) -> datetime:
         """The database's clock as far as we know it: the lease moves in time though a machine's clock is wrong."""
-        return self.app.clock() - (self.presence.ahead or timedelta())
+        return self.app.clock() - timedelta(milliseconds=self.presence.ahead_ms or 0)
 
     async def _beat(self, well: Well) -> None:
         """The heartbeat as a part."""
