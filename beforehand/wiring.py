@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import Engine
 
+from beforehand.parts import Parts
 from beforehand.settings import Settings
 from models.database import connect, migrate
 from models.vocabulary import Channel as ChannelName
@@ -36,13 +37,14 @@ class App:
     """A wired application. ``clock`` gives an aware UTC datetime.
 
     ``rules_in_force`` gives the rule set of a long-lived process, in which a broken edit changes nothing; None: the
-    rules are what the folder holds.
+    rules are what the folder holds. ``parts`` tells how the parts of a long-lived process stand.
     """
 
     settings: Settings
     engine: Engine
     clock: Clock
     rules_in_force: Callable[[], RuleSet] | None = None
+    parts: Parts | None = None
 
     @cached_property
     def channels(self) -> "dict[ChannelName, Channel]":

@@ -14,7 +14,11 @@ log = logging.getLogger("beforehand.web")
 
 
 def router(app: App) -> APIRouter:
-    """``/healthz``: the process answers. ``/readyz``: the database answers, and its schema is the newest."""
+    """``/healthz``: the process answers. ``/readyz``: pages can be served, with how the parts of the process stand.
+
+    A part that is down takes no page away from customers, so it is told here and refuses nothing; the staff pages'
+    ``/readyz`` is the one that asks for all of them.
+    """
     routes = APIRouter()
 
     @routes.get("/healthz")
@@ -24,7 +28,9 @@ def router(app: App) -> APIRouter:
     @routes.get("/readyz")
     def ready() -> JSONResponse:
         wrong = not_ready(app)
-        return JSONResponse({"status": wrong or "ok"}, status_code=503 if wrong else 200)
+        parts = app.parts.now() if app.parts else {}
+        told = {name: standing.state.value for name, standing in parts.items()}
+        return JSONResponse({"status": wrong or "ok", "parts": told}, status_code=503 if wrong else 200)
 
     return routes
 

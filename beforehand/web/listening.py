@@ -64,6 +64,27 @@ async def first(*waits: Awaitable[object]) -> None:
     tasks[0].cancel()
 
 
+async def serve_on(
+    application: FastAPI, opened: socket.socket, stop: asyncio.Event, started: Callable[[], None] | None = None
+) -> None:
+    """Serve on a listening socket until ``stop`` is set or the task is cancelled; ``started``: requests are answered.
+
+    Raises OSError where it ended by itself.
+    """
+    server = server_for(application)
+    serving = asyncio.create_task(server.serve(sockets=[opened]))
+    try:
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.01)
+        if started and server.started:
+            started()
+        await first(stop.wait(), serving)
+    finally:
+        server.should_exit = True
+        await asyncio.gather(serving, return_exceptions=True)
+        opened.close()
+
+
 class InThread:
     """Something that serves until told to stop: ``with`` runs it in a thread of its own. Subclasses give ``serve``."""
 

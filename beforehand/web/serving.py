@@ -8,7 +8,7 @@ from dataclasses import replace
 from anyio.to_thread import current_default_thread_limiter
 
 from beforehand.web.app import create_app
-from beforehand.web.listening import InThread, first, listening, reachable, server_for
+from beforehand.web.listening import InThread, listening, reachable, serve_on
 from beforehand.wiring import App
 
 AT_ONCE = 8
@@ -40,15 +40,4 @@ class Pages(InThread):
         """Run until ``stop`` is set or the task is cancelled, then close the port and the connections."""
         # few at a time: a burst of callbacks must leave the database's connections to dispatch
         current_default_thread_limiter().total_tokens = AT_ONCE
-        server = server_for(create_app(self.app))
-        serving = asyncio.create_task(server.serve(sockets=[self._socket]))
-        try:
-            while not server.started and not serving.done():
-                await asyncio.sleep(0.01)
-            if started:
-                started()
-            await first(stop.wait(), serving)
-        finally:
-            server.should_exit = True
-            await asyncio.gather(serving, return_exceptions=True)
-            self._socket.close()
+        await serve_on(create_app(self.app), self._socket, stop, started)
