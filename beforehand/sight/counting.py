@@ -5,6 +5,7 @@ and classes of codes: bounded, and never a person.
 """
 
 from functools import singledispatchmethod
+from threading import Lock
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -33,13 +34,17 @@ BEATS = (0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60)
 
 
 class Counts:
-    """The counters of one process, in ``registry``. Call it with what happened."""
+    """The counters of one process, in ``registry``. Call it with what happened. ``labels`` are those of each metric."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self.labels: dict[str, tuple[str, ...]] = {}
+
         def counter(name: str, about: str, *labels: str) -> Counter:
+            self.labels[f"beforehand_{name}"] = labels
             return Counter(f"beforehand_{name}", about, labels, registry=registry)
 
         def histogram(name: str, about: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            self.labels[f"beforehand_{name}"] = labels
             return Histogram(f"beforehand_{name}", about, labels, buckets=buckets, registry=registry)
 
         self.pass_seconds = histogram("pass_duration_seconds", "How long a rule's passes took.", PASSES, "rule")
@@ -72,12 +77,10 @@ class Counts:
         self.reaped = counter("messages_put_right_total", "Messages that a dead process or a lost answer left.", "how")
         self.beat_seconds = histogram("beat_duration_seconds", "How long the heartbeat's work took.", BEATS, "beat")
         self.beats_failed = counter("beat_failures_total", "Beats that were ended by an error.", "beat")
-        self.leads = Gauge(
-            "beforehand_heartbeat_leader", "1 where this process holds the heartbeat, else 0.", registry=registry
-        )
-        self.prefect = Gauge(
-            "beforehand_prefect_up", "Whether Prefect's server answered (1 or 0).", ["seen"], registry=registry
-        )
+        # not of the registry before there is something to tell: a process without these parts must not say 0
+        self.leads = Gauge("beforehand_leader", "1 where this process holds the heartbeat, else 0.", registry=None)
+        self.prefect = Gauge("beforehand_prefect_up", "1 where Prefect's server answered, else 0.", registry=None)
+        self._registry, self._shown, self._lock = registry, set[str](), Lock()
         self._begin()
 
     def _begin(self) -> None:
@@ -172,7 +175,21 @@ class Counts:
     @_count.register
     def _leading(self, news: Leading) -> None:
         self.leads.set(news.holds)
+        self._show("leader", self.leads)
 
     @_count.register
     def _prefect(self, news: PrefectSeen) -> None:
-        self.prefect.labels("heartbeat").set(news.up)
+        self.prefect.set(news.up)
+        self._show("prefect", self.prefect)
+
+    def _show(self, name: str, gauge: Gauge) -> None:
+        with self._lock:
+            if name not in self._shown:
+                self._shown.add(name)
+                self._registry.register(gauge)
+
+
+REGISTRY = CollectorRegistry()
+"""What this process has counted; beside it, on request only, stands how things are (:mod:`beforehand.sight.gauges`)."""
+
+COUNTS = Counts(REGISTRY)
