@@ -10,6 +10,7 @@ from typing import Any
 from beforehand.passes import brand_of, policy_of, secret_of, stops_of, templates_of
 from beforehand.passes.retiring import retired_of
 from beforehand.settings import Settings
+from beforehand.sight import tracing
 from beforehand.wiring import App, wires
 from messaging import elsewhere, onlookers, outbox, receipts, taken_back, told, unknown
 from messaging.channels.base import Envelope
@@ -59,6 +60,7 @@ def dispatch_due(
     ``now`` stands still for the whole dispatch; without it the clock goes on. ``stopping`` is asked every few messages.
     """
     settings = app.settings
+    tracing.begin(app)
     most = None if everything else limit or BATCHES * settings.batch
     plan = Plan(
         policy=policy_of(app),
@@ -155,6 +157,7 @@ def _put_right(app: App, now: datetime) -> ReapReport:
 
 def poll_receipts(app: App, now: datetime) -> receipts.PollReport:
     """Ask the providers what became of what they accepted."""
+    tracing.begin(app)
     return receipts.poll(app.engine, app.channels, now)
 
 

@@ -107,7 +107,6 @@ class Counts:
     def _tried(self, news: Tried) -> None:
         channel = news.channel.value
         for state, counter in (
-            (MessageState.ACCEPTED, self.sent),
             (MessageState.FAILED, self.failed),
             (MessageState.UNKNOWN, self.unknown),
             (MessageState.QUEUED, self.again),
@@ -117,7 +116,10 @@ class Counts:
             self.withheld.labels(channel, "too_late").inc(late)
         for claim, outcome in news.results:
             self.outcomes.labels(channel, news.provider, outcome.kind.value, code_class(outcome.code)).inc()
-            if outcome.kind is OutcomeClass.ACCEPTED and claim.due_at is not None:
+            if outcome.kind is not OutcomeClass.ACCEPTED:
+                continue
+            self.sent.labels(channel).inc()  # not by the message's state: a callback may have been quicker
+            if claim.due_at is not None:
                 self.latency.labels(channel).observe(max(0.0, (news.now - claim.due_at).total_seconds()))
 
     @_count.register
