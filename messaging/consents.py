@@ -158,7 +158,7 @@ def suppress(
         "source": source,
     }
     put = dialect_insert(connection, suppression).values(row).on_conflict_do_nothing()
-    if connection.execute(put).rowcount == 1:
+    if connection.execute(put.returning(suppression.c.cause)).first() is not None:
         tell_once_committed(connection, Suppressed(cause[:40]))
     return hashed
 

@@ -133,8 +133,8 @@ def _standing(connection: Connection, now: datetime) -> Iterator[Metric]:
 
 
 def _queue(connection: Connection, now: datetime) -> Iterator[Metric]:
-    due_at = select(message.c.due_at).where(WAITING, message.c.due_at <= now).order_by(message.c.due_at)
-    oldest = connection.execute(due_at.limit(1)).scalar_one_or_none()
+    due_at = select(message.c.due_at).where(WAITING, message.c.due_at <= now)
+    oldest = connection.execute(due_at.order_by(message.c.due_at).limit(1)).scalar_one_or_none()
     age = max(0.0, (now - oldest).total_seconds()) if oldest else 0.0
     yield _one("messages_due", "Messages that could go now.", _up_to(connection, due_at))
     yield _one("queue_age_seconds", "Since when the oldest of them could have gone.", age)
