@@ -1,14 +1,15 @@
 """How things stand: the rules in force, their last passes, what waits, and whether the files say something else."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import Connection, and_, func, or_, select, text
 
 from beforehand.passes import rules_of
 from beforehand.passes.in_force import GONE, IN_FORCE, NOTICE, RULE_PASS, RULES
+from beforehand.surroundings import SKEW, Held, Surroundings, held_runs, look_around
 from beforehand.wiring import App
 from messaging.breaker import opened
 from messaging.journal.marks import held_since
@@ -16,12 +17,15 @@ from messaging.switches import set_now
 from models.database import reading
 from models.delivery import Match, Message
 from models.housekeeping import Lease
-from models.vocabulary import MatchState, MessageState
+from models.vocabulary import HELD_TEXT, HeldState, MatchState, MessageState
 from rules.errors import RuleErrors
 
 MATCH: Any = Match.__table__  # type: ignore[attr-defined]
 MESSAGE: Any = Message.__table__  # type: ignore[attr-defined]
 LEASE: Any = Lease.__table__  # type: ignore[attr-defined]
+
+LATE = timedelta(minutes=10)
+"""Messages that are due for longer than this are told: nobody seems to send them."""
 
 OPEN = (
     MessageState.PLANNED,
@@ -94,12 +98,29 @@ class Resting:
 
 
 @dataclass(frozen=True)
+class Due:
+    """Messages that are due, and since when the one that waits longest is."""
+
+    count: int
+    oldest: datetime | None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that needs a person: ``what`` it is about, what is wrong, and what to do."""
+
+    what: str
+    said: str
+    do: str
+
+
+@dataclass(frozen=True)
 class Status:
     """How things stand at ``now``. ``running`` names the process that holds the heartbeat, None: no house runs.
 
     ``refused_since`` is since when the running house refuses the files. ``messages`` are the open ones by state.
     ``held_since``: everything is held after a restore, until `beforehand reconcile`. ``stopped`` are the kill switches
-    with who set them.
+    with who set them. ``held_runs`` are held by the brake. ``around``: processes, disks, clocks, Prefect.
     """
 
     now: datetime
@@ -112,10 +133,18 @@ class Status:
     calls: list[CallToStaff] = field(default_factory=list)
     resting: list[Resting] = field(default_factory=list)
     stopped: dict[str, str] = field(default_factory=dict)
+    due: Due = field(default_factory=lambda: Due(0, None))
+    held_runs: list[Held] = field(default_factory=list)
+    around: Surroundings = field(default_factory=Surroundings)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What needs a person, the most urgent first, each with what to do."""
+        return [*_of_sending(self), *_of_processes(self), *_of_around(self)]
 
     def as_json(self) -> dict[str, Any]:
         """The status as JSON values; moments as ISO 8601."""
-        return asdict(self)
+        return asdict(self) | {"findings": [asdict(one) for one in self.findings]}
 
 
 def status_of(app: App, now: datetime) -> Status:
@@ -141,7 +170,95 @@ def status_of(app: App, now: datetime) -> Status:
                 for one in opened(connection)
             ],
             stopped=set_now(connection),
+            due=_due(connection, now),
+            held_runs=held_runs(connection),
+            around=look_around(connection, app.settings, app.clock, now),
         )
+
+
+def _of_sending(seen: Status) -> Iterator[Finding]:
+    if seen.held_since:
+        said = f"everything is held since {_utc(seen.held_since)}: the database knows less than what was sent from it"
+        yield Finding("restore", said, "run `beforehand reconcile`; docs/how-to/restore-a-backup.md says what it does")
+    for call in seen.calls:
+        yield Finding(call.topic, f"{call.said} (since {_utc(call.since)})", _what_to_do(call.topic))
+    for run in seen.held_runs:
+        if run.state in (HeldState.WAITING, HeldState.STOPPED):
+            said = (
+                f"{run.rule}: {run.count:,} where {run.most:,} are usual or allowed; {HELD_TEXT[HeldState(run.state)]}"
+            )
+            until = f"until {_utc(run.expires_at)}; then it is refused"
+            yield Finding(f"held run {run.id}", said, f"`beforehand approve {run.id}` shows it, {until}")
+    if seen.files.problems:
+        yield Finding(
+            "rules", "the rule files are refused", "`beforehand check` says where; the old rules are in force"
+        )
+    late = seen.due.oldest is not None and seen.now - seen.due.oldest > LATE
+    if seen.due.oldest and late and not (seen.stopped or seen.resting or seen.held_since or seen.around.stop_file):
+        said = f"{seen.due.count:,} messages are due, the oldest since {_utc(seen.due.oldest)}"
+        yield Finding("due", said, "see whether a dispatcher runs and what the log says; `beforehand up` starts one")
+
+
+def _of_processes(seen: Status) -> Iterator[Finding]:
+    for one in seen.around.processes:
+        if one.silent:
+            said = f"process {one.boot} on {one.host} was last seen at {_utc(one.seen_at)}"
+            yield Finding("process", said, "see whether its machine is up and reaches the database; start it again")
+        elif one.not_well:
+            parts = ", ".join(f"{name} ({one.parts[name].get('state')})" for name in one.not_well)
+            yield Finding("process", f"{one.boot}: {parts}", "it is started again by itself; VAR/house.log says why")
+    live = [one for one in seen.around.processes if not one.silent]
+    if live and not any(one.leads for one in live):
+        said = "no process does what only one may do: steps, event rules, deployments"
+        yield Finding("heartbeat", said, "start a process with the part heartbeat: `beforehand up`")
+    if len(versions := {one.version for one in live}) > 1:
+        yield Finding(
+            "versions", f"processes of several versions run: {', '.join(sorted(versions))}", "finish the update"
+        )
+
+
+def _of_around(seen: Status) -> Iterator[Finding]:
+    around = seen.around
+    if around.prefect and not around.prefect.up:
+        said = f"the Prefect server at {around.prefect.api} does not answer; passes and messages go on without it"
+        yield Finding("prefect", said, "see VAR/prefect-server.log, or whoever runs it")
+    for disk in around.disks:
+        if disk.low:
+            said = f"{disk.free / 1e9:.1f} of {disk.total / 1e9:.0f} GB are free for {disk.what} ({disk.path})"
+            yield Finding("disk", said, "make room: when it is full nothing is sent any more")
+    most = SKEW / timedelta(milliseconds=1)
+    for one in around.processes:
+        if not one.silent and abs(one.ahead_ms or 0) > most:
+            said = f"the clock of {one.host} is {(one.ahead_ms or 0) / 1000:+.1f} s off the database's"
+            yield Finding("clock", said, "set it by NTP, and the database's")
+    if around.prefect and abs(around.prefect.ahead_seconds or 0) > SKEW.total_seconds():
+        said = f"this machine's clock is {around.prefect.ahead_seconds:+.1f} s off the Prefect server's"
+        yield Finding("clock", said, "set both by NTP")
+
+
+def _what_to_do(topic: str) -> str:
+    kind = topic.partition(":")[0]
+    return _TO_DO.get(kind, "see the log")
+
+
+_TO_DO = {
+    "provider": "put it right with the provider; one message tries by itself whether it is well",
+    "part": "it is started again by itself; VAR/house.log says why it died",
+    "rules": "bring the same rule files to every machine",
+    "rule": "see the rule's templates and messages; `beforehand check`",
+    "callbacks": "look at BEFOREHAND_PUBLIC_URL and the auth token; docs/how-to/callbacks.md",
+}
+
+
+def _utc(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def _due(connection: Connection, now: datetime) -> Due:
+    m = MESSAGE.c
+    due = select(func.count(), func.min(m.due_at)).where(text("state IN ('planned', 'queued')"), m.due_at <= now)
+    count, oldest = connection.execute(due).one()
+    return Due(count, oldest)
 
 
 def _calls(connection: Connection) -> list[CallToStaff]:

@@ -8,6 +8,8 @@ LOOPBACK = "127.0.0.1"
 POOL = "beforehand"
 PARENT = "BEFOREHAND_PARENT"
 """The variable that tells the server which process it belongs to."""
+THEIRS = ("PREFECT_API_AUTH_STRING", "PREFECT_API_KEY")
+"""What opens a server that runs already; with a server of our own they stay out as every other variable does."""
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "ftp_proxy")
 
 
@@ -18,7 +20,28 @@ def api_url(port: int) -> str:
 
 def ui_url(port: int, path: str = "") -> str:
     """An address in Prefect's UI (V2) on ``port``: ``path`` is what follows ``/v2/``."""
-    return f"http://{LOOPBACK}:{port}/v2/{path}"
+    return ui_of(api_url(port), path)
+
+
+def ui_of(api: str, path: str = "") -> str:
+    """An address in the UI (V2) of the Prefect server behind ``api``."""
+    return f"{api.rstrip('/').removesuffix('/api')}/v2/{path}"
+
+
+def existing_api(setting: str, environment: Mapping[str, str] | None = None) -> str:
+    """The API of a Prefect server that runs already: the setting's, else ``PREFECT_API_URL``'s; empty: none is."""
+    source = os.environ if environment is None else environment
+    return (setting or source.get("PREFECT_API_URL", "")).strip().rstrip("/")
+
+
+def guest_environment(home: Path, api: str, environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The variables for a process that works with the Prefect server behind ``api``, which is not ours to set up.
+
+    What opens it (:data:`THEIRS`) comes through from the ``environment``.
+    """
+    source = os.environ if environment is None else environment
+    ours = {name: value for name, value in prefect_environment(home, 0).items() if "_SERVER_" not in name}
+    return {**ours, "PREFECT_API_URL": api, **{name: source[name] for name in THEIRS if source.get(name)}}
 
 
 def prefect_environment(home: Path, port: int) -> dict[str, str]:

@@ -95,7 +95,8 @@ class EventOut(Base, table=True):
 class Process(Base, table=True):
     """A process of the house, on whatever machine: which parts it runs, in which version, and when it was last seen.
 
-    ``ahead_ms`` is by how much its clock is ahead of the database's, where that has one of its own.
+    ``ahead_ms`` is by how much its clock is ahead of the database's, where that has one of its own. ``rules`` is the
+    digest of the rules that it has loaded.
     """
 
     __tablename__ = "process"
@@ -104,6 +105,7 @@ class Process(Base, table=True):
     host: str = Field(max_length=255)
     parts: dict[str, Any] | None = Field(default=None, sa_type=Json)
     version: str = Field(max_length=40)
+    rules: str | None = Field(default=None, max_length=16)
     started_at: datetime = required_moment()
     seen_at: datetime = required_moment()
     ahead_ms: int | None = Field(default=None, sa_type=BigKey)

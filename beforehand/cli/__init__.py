@@ -11,6 +11,7 @@ from beforehand.cli import (
     customer,
     demo,
     dispatch,
+    down,
     explain,
     ingest,
     issues,
@@ -38,6 +39,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("up")(demo.up)
+app.command("down")(down.down)
 app.command("check")(check.check)
 app.command("test")(testing.run_tests)
 app.command("schema")(schema.schema)

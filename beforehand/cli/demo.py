@@ -5,6 +5,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from beforehand.cli.common import FINDINGS, fail
+from beforehand.parts import CHOSEN, PartName
 
 
 def demo(
@@ -25,14 +26,29 @@ def demo(
         fail(str(wrong), code=FINDINGS)
 
 
-def up() -> None:
-    """Start everything over your own data: Prefect server, worker, heartbeat, and the post room unless live."""
+def up(
+    only: Annotated[
+        list[PartName] | None,
+        typer.Option(
+            "--only",
+            metavar="PART",
+            help="Run this part alone; to be given several times: prefect, worker, heartbeat, dispatcher, web",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Start everything over your own data: Prefect server, worker, heartbeat, dispatcher, pages, and the post room
+    unless live. Stops on Ctrl-C, SIGTERM or `beforehand down`.
+    """
+    chosen = frozenset(only or CHOSEN)
+    if odd := sorted(chosen - {*CHOSEN}):
+        fail(f"{', '.join(odd)} cannot be chosen; expected {', '.join(CHOSEN)}")
     from beforehand.cli.common import wired
     from beforehand.runtime.running import NotStarted, run_up
     from rules.errors import RuleErrors
 
     try:
-        _leave(run_up(wired))
+        _leave(run_up(wired, chosen))
     except RuleErrors as wrong:
         fail(f"The rules were not loaded, so nothing was started.\n{wrong}", code=FINDINGS)
     except NotStarted as wrong:

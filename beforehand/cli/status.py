@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from beforehand.status import RuleStanding, Status
+    from beforehand.surroundings import ProcessSeen
 
 
 def status(
@@ -21,7 +22,9 @@ def status(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Say how things stand: rules in force, their last passes, what waits. Exit code 1: the rule files are refused."""
+    """Say how things stand: what runs, what is due, held and unknown, rules in force and their last passes, what
+    needs a person and what to do. Exit code 1: something does.
+    """
     from rich.console import Console
 
     from beforehand.status import status_of
@@ -36,26 +39,33 @@ def status(
             console.print(line, style=style, markup=False)
         if seen.rules:
             console.print(_rules(seen))
-    if seen.files.problems:
+        for finding in seen.findings:
+            console.print(f"! {finding.what}: {finding.said}.", style="red", markup=False)
+            console.print(f"  What to do: {finding.do}.", markup=False)
+    if seen.findings:
         raise typer.Exit(common.FINDINGS)
 
 
 def _lines(seen: "Status") -> Iterator[tuple[str, str]]:
     """The sentences, each with its style."""
-    yield ("The house is running." if seen.running else "No house is running: nothing goes by itself."), ""
+    yield ("The house is running." if _runs(seen) else "No house is running: nothing goes by itself."), ""
+    for process in seen.around.processes:
+        yield _process(process), "red" if process.silent or process.not_well else ""
+    yield from _around(seen)
     yield _messages(seen), ""
     if seen.held_since:
-        since = f"{seen.held_since:%Y-%m-%d %H:%M} UTC"
-        yield f"Everything is held since {since}: the database knows less than what was sent from it.", "red"
-        yield "Run `beforehand reconcile`; docs/how-to/restore-a-backup.md says what it does.", "red"
+        yield f"Everything is held since {seen.held_since:%Y-%m-%d %H:%M} UTC.", "red"
+    for run in seen.held_runs:
+        since = f"{run.held_at:%Y-%m-%d %H:%M} UTC"
+        yield f"Held by the brake since {since}: run {run.id} of {run.rule}, {run.customers:,} customers.", "yellow"
     for scope, by in seen.stopped.items():
         yield f"Stopped: {scope} (by {by}); `beforehand resume {scope}` takes it back.", "red"
     for one in seen.resting:
         again = f"; tried again at {one.until:%H:%M} UTC"
         often = f", {one.times} times in a row" if one.times > 1 else ""
         yield f"Resting: {' and '.join(one.channels)}, because {one.name} says {one.code}{often}{again}.", "red"
-    for call in seen.calls:
-        yield f"Staff are called since {call.since:%Y-%m-%d %H:%M} UTC, {call.topic}: {call.said}", "red"
+    if seen.around.stop_file:
+        yield f"Stopped: the file {seen.around.stop_file} is there; take it away to go on.", "red"
     if not seen.rules:
         yield "No rule has been in force yet: `beforehand up` or `beforehand run RULE` brings them into force.", ""
     for word, said in (("new", "not in force yet"), ("changed", "changed"), ("gone", "without a file")):
@@ -68,7 +78,41 @@ def _lines(seen: "Status") -> Iterator[tuple[str, str]]:
             yield f"  {problem}", "red"
 
 
+def _runs(seen: "Status") -> bool:
+    return bool(seen.running) or any(not one.silent for one in seen.around.processes)
+
+
+def _process(one: "ProcessSeen") -> str:
+    """A line for a process: which parts, which version, and what is not well."""
+    parts = ", ".join(
+        name if name not in one.not_well else f"{name} ({one.parts[name]['state']})" for name in one.parts
+    )
+    leads = "; does what only one may do" if one.leads else ""
+    staff = one.parts.get("staff", {}).get("address", "")
+    silent = f"; NOT SEEN since {one.seen_at:%H:%M:%S} UTC" if one.silent else ""
+    number = one.boot.rpartition("-")[0].rpartition("-")[2]
+    return f"  {one.host}, process {number}, version {one.version}: {parts}{leads}; {staff}{silent}"
+
+
+def _around(seen: "Status") -> Iterator[tuple[str, str]]:
+    around = seen.around
+    if around.prefect:
+        yield (
+            f"Prefect: {'up' if around.prefect.up else 'DOWN'} ({around.prefect.api})",
+            "" if around.prefect.up else "red",
+        )
+    room = ", ".join(f"{disk.free / 1e9:.1f} GB for {disk.what}" for disk in around.disks)
+    yield f"Free on disk: {room}.", "red" if any(disk.low for disk in around.disks) else ""
+    if around.database_ahead_ms is not None:
+        yield f"This clock and the database's differ by {around.database_ahead_ms} ms.", ""
+
+
 def _messages(seen: "Status") -> str:
+    due = f" {seen.due.count:,} are due now." if seen.due.count else ""
+    return f"{_open(seen)}{due}"
+
+
+def _open(seen: "Status") -> str:
     if not seen.messages:
         return "No message is open."
     parts = [f"{count:,} {state.replace('_', ' ')}" for state, count in seen.messages.items()]

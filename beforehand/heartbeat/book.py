@@ -1,5 +1,6 @@
 """The rules in force: loaded as a whole or not at all, and looked at again when a file changes."""
 
+import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -44,6 +45,12 @@ class RuleBook:
     def terms(self) -> Mapping[str, Terms]:
         """The terms of the rules in force, by id."""
         return {rule_id: rule.terms for rule_id, rule in self.rules.rules.items()}
+
+    @property
+    def digest(self) -> str:
+        """A short digest of the ids and versions in force here: two processes with the same rules have the same."""
+        versions = sorted((rule_id, rule.terms.version) for rule_id, rule in self.rules.rules.items())
+        return hashlib.sha256(repr(versions).encode()).hexdigest()[:16]
 
     def look(self) -> bool:
         """Look whether a file changed; True when a new set came into force.

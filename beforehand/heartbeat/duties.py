@@ -35,16 +35,23 @@ class Work:
     event_rules_due: Callable[[datetime], list[str]]
     reap: Callable[[datetime], object]
     poll_receipts: Callable[[datetime], object]
-    call_webhooks: Callable[[], object] = lambda: None
     read_mail: Callable[[], object] = lambda: None
     write_down: Callable[[RuleSet, str, datetime], object] = lambda _loaded, _problems, _now: None
 
 
-def duties(hands: Hands, work: Work, book: RuleBook, prefect: PrefectWatch) -> list[Beat]:
-    """All beats, with how often they come."""
+def watching(book: RuleBook, prefect: PrefectWatch, *, uses_prefect: bool = True) -> list[Beat]:
+    """The beats of every process: it looks after its own copy of the rules, and whether Prefect is up."""
 
-    async def dispatch() -> None:
-        await asyncio.to_thread(send_due, hands)
+    async def look() -> None:
+        if await asyncio.to_thread(book.look):
+            prefect.rules_changed()
+
+    beats = [Beat("look", 2, look, alone=False)]
+    return [*beats, Beat("prefect", 5, prefect.look, alone=False)] if uses_prefect else beats
+
+
+def duties(hands: Hands, work: Work, book: RuleBook, prefect: PrefectWatch) -> list[Beat]:
+    """The beats of the process that holds the lease, with how often they come."""
 
     told: set[str] = set()
     written: list[tuple[RuleSet, str]] = []
@@ -59,9 +66,6 @@ def duties(hands: Hands, work: Work, book: RuleBook, prefect: PrefectWatch) -> l
     async def reap() -> None:
         await asyncio.to_thread(work.reap, hands.clock())
 
-    async def webhooks() -> None:
-        await asyncio.to_thread(work.call_webhooks)
-
     async def mail() -> None:
         await asyncio.to_thread(work.read_mail)
 
@@ -69,8 +73,6 @@ def duties(hands: Hands, work: Work, book: RuleBook, prefect: PrefectWatch) -> l
         await asyncio.to_thread(work.poll_receipts, hands.clock())
 
     async def rules() -> None:
-        if await asyncio.to_thread(book.look):
-            prefect.rules_changed()
         standing = (book.rules, book.problems)
         if written != [standing]:
             await asyncio.to_thread(work.write_down, *standing, hands.clock())
@@ -78,14 +80,11 @@ def duties(hands: Hands, work: Work, book: RuleBook, prefect: PrefectWatch) -> l
             prefect.rules_to_tell(book.terms(), book.problems)
 
     return [
-        Beat("dispatch", 1, dispatch),
-        Beat("webhooks", 1, webhooks),
         Beat("steps", 2, steps),
         Beat("events", 2, events),
-        Beat("rules", 2, rules, alone=False),
-        Beat("prefect", 5, prefect.look, alone=False),
+        Beat("rules", 2, rules),
         Beat("deployments", 1, prefect.bring_in_line),
-        Beat("notices", 2, prefect.tell_rules, alone=False),
+        Beat("notices", 2, prefect.tell_rules),
         Beat("reap", 10, reap),
         Beat("fall back", 10, prefect.passes_without),
         Beat("mail", 5, mail),

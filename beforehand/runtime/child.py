@@ -1,8 +1,8 @@
-"""The Prefect server as a child process: started, watched, started again when it dies, and stopped for good."""
+"""The Prefect server as a child process: started, waited for, and stopped for good."""
 
 import asyncio
 import contextlib
-import logging
+import math
 import os
 import signal
 import sys
@@ -13,9 +13,9 @@ from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
 from beforehand import ROOT
+from beforehand.runtime.logs import put_aside
 from flows.environment import PARENT, SERVER_ONLY
 
-log = logging.getLogger("beforehand.prefect")
 _direct = build_opener(ProxyHandler({}))
 
 
@@ -45,6 +45,7 @@ class PrefectChild:
     async def start(self) -> None:
         """Start the process in a session of its own, so that Ctrl-C in the terminal reaches only us."""
         self._output.parent.mkdir(parents=True, exist_ok=True)
+        put_aside(self._output)
         with self._output.open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -63,7 +64,7 @@ class PrefectChild:
                 start_new_session=True,
             )
 
-    async def until_healthy(self, patience: float) -> bool:
+    async def until_healthy(self, patience: float = math.inf) -> bool:
         """Wait up to ``patience`` seconds; False when it is not well by then, or has ended."""
         end = time.monotonic() + patience
         while time.monotonic() < end and self.pid is not None:
@@ -72,14 +73,16 @@ class PrefectChild:
             await asyncio.sleep(0.2)
         return False
 
-    async def keep(self, *, pause: float = 2.0) -> None:
-        """Start the process again whenever it ends; runs until cancelled."""
-        while True:
-            if self._process is not None:
-                code = await self._process.wait()
-                log.warning("the Prefect server ended (%s), starting it again; see %s", code, self._output)
-                await asyncio.sleep(pause)
-            await self.start()
+    async def ended(self) -> str:
+        """Wait until the process has ended, and say how."""
+        code = await self._process.wait() if self._process else 0
+        return f"by signal {-code}" if code < 0 else f"exit code {code}"
+
+    def kill(self) -> None:
+        """End the process and its group at once."""
+        if self.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
 
     async def stop(self, patience: float = 15.0) -> None:
         """SIGINT, and after ``patience`` seconds SIGKILL to its whole group."""

@@ -1,97 +1,152 @@
-"""The house: Prefect server, post room, worker and heartbeat as one tree that starts and stops as one."""
+"""The house: the parts of one process as a tree that starts and stops as one, each kept by its own supervisor."""
 
 import asyncio
 import contextlib
 import importlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
 from beforehand import dispatching, passes
-from beforehand.heartbeat import Heartbeat, RuleBook
-from beforehand.heartbeat.duties import Work, duties
+from beforehand.heartbeat import Beat, Heartbeat, RuleBook
+from beforehand.heartbeat.dispatcher import Dispatcher
+from beforehand.heartbeat.duties import Work, duties, send_due, watching
 from beforehand.heartbeat.prefect import PrefectSide, PrefectWatch
+from beforehand.heartbeat.presence import EVERY, Presence
+from beforehand.parts import CHOSEN, PartName, Parts
 from beforehand.passes.in_force import write_down
 from beforehand.returned import read_maildir
 from beforehand.runtime.child import PrefectChild, is_healthy
+from beforehand.runtime.keeper import Died, Keeper, Part
+from beforehand.runtime.servers import child_process, in_thread
+from beforehand.runtime.words import Words
 from beforehand.wiring import App
 from flows.boot import new_boot
-from flows.environment import ui_url
+from flows.environment import ui_of
 from flows.hands import Hands, hold, of_app
 from models.terms import Terms
 
 if TYPE_CHECKING:
-    from beforehand.web.postroom.server import PostRoom
-    from beforehand.web.serving import Pages
+    from beforehand.web.listening import InThread
     from flows.worker import InProcess
 
 log = logging.getLogger("beforehand.house")
 
 SERVER_PATIENCE = 120.0
-WORKER_PAUSE = 2.0
+DOORS_PATIENCE = 15.0
+"""Seconds that pages and post room have to open before the rest goes on without them."""
+DRAIN_PATIENCE = 10.0
 
 INBOUND = "/hooks/twilio/sms"
 """Where a customer's SMS is posted (``beforehand.web.hooks.inbound``)."""
 
+Well = Callable[[], None]
+
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where people look."""
+    """Where people look; None or empty where this process has no such thing."""
 
     post_room: str | None
     prefect: str
     deployments: str
     pages: str = ""
+    staff: str = ""
 
 
 class House:
-    """All parts around one application. ``async with House(...)`` starts what is quick; ``ready`` waits for the rest.
+    """The parts around one application. ``async with House(...)`` starts what is quick; ``ready`` waits for the rest.
 
-    ``child`` is the server made by :func:`start_prefect`, started already or not. ``sources`` is the mapping file that
-    the ingest deployment offers. ``pulse`` False leaves the heartbeat for :meth:`start_heartbeat`.
+    ``api`` is the Prefect server's, ``child`` that server where it is ours (from :func:`start_prefect`, started already
+    or not). ``only`` are the parts that this process runs. ``sources`` is the mapping file that the ingest deployment
+    offers. ``pulse`` False leaves heartbeat and dispatcher for :meth:`start_heartbeat`.
     """
 
-    def __init__(self, app: App, child: PrefectChild, *, sources: str | None = None, pulse: bool = True) -> None:
+    def __init__(
+        self,
+        app: App,
+        child: PrefectChild | None,
+        *,
+        api: str = "",
+        boot: str = "",
+        only: Collection[PartName] = CHOSEN,
+        sources: str | None = None,
+        pulse: bool = True,
+    ) -> None:
         settings = app.settings
         self.book = RuleBook(settings.rules, settings.facts, vet=lambda loaded: passes.vet(settings, loaded))
         told = settings.status_callbacks if settings.status_callbacks is not None else settings.delivery == "post_room"
         settings = settings.model_copy(update={"status_callbacks": told})
-        self.app = replace(app, settings=settings, rules_in_force=lambda: self.book.rules)
-        self.boot = new_boot()
-        self._child, self._sources, self._pulse = child, sources, pulse
-        self._room: PostRoom | None = None
-        self._pages: Pages | None = None
-        self._keeping: asyncio.Task[None] | None = None
-        self._working: asyncio.Task[None] | None = None
+        self.parts = Parts()
+        self.app = replace(app, settings=settings, rules_in_force=lambda: self.book.rules, parts=self.parts)
+        self.boot = boot or new_boot()
+        self._api = child.api if child else api
+        self._child, self._only, self._sources, self._pulse = child, frozenset(only), sources, pulse
         self._worker: InProcess | None = None
-        self._ready = asyncio.Event()
         self._heartbeat: Heartbeat | None = None
         self._closing = False
+        self._clockwork: Heartbeat | None = None
+        self._words = Words(app.engine, app.clock)
+        self.presence = Presence(app.engine, app.clock, self.boot, self.parts, lambda: self.book.digest)
         self.hands: Hands = of_app(self.app, post_room=self.addresses.post_room or "", stopping=lambda: self._closing)
-        side = PrefectSide(lambda: is_healthy(child.api), self._bring_in_line, self._crash_dead_runs, self._tell_rules)
+        side = PrefectSide(lambda: is_healthy(self._api), self._bring_in_line, self._crash_dead_runs, self._tell_rules)
         self.watch = PrefectWatch(side, self.hands)
+        self._keepers = {part.name: Keeper(part, self.parts, self._words.tell) for part in self._all_parts()}
+
+    def runs(self, part: PartName) -> bool:
+        """Whether this process has the part."""
+        return part in self._only
 
     @property
     def addresses(self) -> Addresses:
         """The addresses to open."""
-        settings = self.app.settings
-        room = f"http://{settings.host}:{settings.post_room_port}" if settings.delivery == "post_room" else None
-        port = settings.prefect_port
-        return Addresses(room, ui_url(port, "dashboard"), ui_url(port, "deployments"), settings.public_url)
+        settings, web = self.app.settings, self.runs(PartName.WEB)
+        room = f"http://{settings.host}:{settings.post_room_port}" if web and settings.delivery == "post_room" else None
+        staff = f"http://{settings.staff_host}:{settings.staff_port}"
+        dashboard, deployments = (ui_of(self._api, path) for path in ("dashboard", "deployments"))
+        return Addresses(room, dashboard, deployments, settings.public_url if web else "", staff)
+
+    @property
+    def holding(self) -> bool:
+        """Whether this process does what is done alone."""
+        return self._heartbeat is not None and self._heartbeat.holding
+
+    def _all_parts(self) -> list[Part]:
+        """What this process runs, in the order in which it starts; it stops the other way round, the server last."""
+        settings, found = self.app.settings, []
+        if self._child is not None:
+            found.append(Part(PartName.PREFECT, child_process(self._child)))
+        found.append(Part(PartName.STAFF, in_thread(self._staff_pages)))
+        if self.runs(PartName.WEB):
+            found.append(Part(PartName.WEB, in_thread(self._pages)))
+            if settings.delivery == "post_room":
+                found.append(Part(PartName.POST_ROOM, in_thread(self._post_room)))
+        if self.runs(PartName.HEARTBEAT):
+            found.append(Part(PartName.HEARTBEAT, self._beat))
+        if self.runs(PartName.DISPATCHER):
+            found.append(Part(PartName.DISPATCHER, self._dispatch))
+        if self.runs(PartName.WORKER):
+            found.append(Part(PartName.WORKER, self._work))
+        return found
 
     async def __aenter__(self) -> Self:
         hold(self.hands)
         try:
-            if self._child.pid is None:
-                await self._child.start()
-            self._open_doors()
-            await asyncio.to_thread(write_down, self.app, self.book.rules, "", self.app.clock())
-            self._keeping = asyncio.create_task(self._child.keep(), name="prefect server")
-            self._working = asyncio.create_task(self._keep_working(), name="worker")
-            if self._pulse:
+            await asyncio.to_thread(self._arrive)
+            doors = [name for name in self._keepers if name not in (*_PULSE, PartName.WORKER)]
+            for name in doors:
+                self._keepers[name].start()
+            servers = [self._keepers[name] for name in doors if name != PartName.PREFECT]
+            await asyncio.gather(*(keeper.settled(DOORS_PATIENCE) for keeper in servers))
+            if not self._pulse:  # the deployments of the first round are made before anybody holds the lease
+                await asyncio.to_thread(write_down, self.app, self.book.rules, "", self.app.clock())
+            else:
                 await self.start_heartbeat()
+            await self._start_clockwork()
+            if PartName.WORKER in self._keepers:
+                self._keepers[PartName.WORKER].start()
         except BaseException:
             await self._close()
             raise
@@ -101,10 +156,14 @@ class House:
         await self._close()
 
     async def ready(self, patience: float = SERVER_PATIENCE) -> bool:
-        """Wait until the server is well, the deployments are in line and the worker looks for runs."""
+        """Wait until every part is well: of the worker that means that it looks for runs."""
+        waiting = [keeper for name, keeper in self._keepers.items() if self._pulse or name not in _PULSE]
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._ready.wait(), patience)
-        return self._ready.is_set()
+            async with asyncio.timeout(patience):
+                while not all(keeper.is_well for keeper in waiting):
+                    await asyncio.sleep(0.1)
+                return True
+        return False
 
     @contextlib.contextmanager
     def no_new_runs(self) -> Iterator[None]:
@@ -119,7 +178,39 @@ class House:
                 worker.draining = self._closing
 
     async def start_heartbeat(self) -> None:
-        """Let the heart beat."""
+        """Let the heart beat, and the dispatcher look for what is due."""
+        for name in _PULSE:
+            if name in self._keepers:
+                self._keepers[name].start()
+
+    def _arrive(self) -> None:
+        self._words.forget([*self._keepers])
+        self.presence.arrive()
+
+    async def _start_clockwork(self) -> None:
+        """The beats that every process has: its own rules, Prefect up or down, the row that shows that it lives."""
+        uses_prefect = self.runs(PartName.WORKER) or self.runs(PartName.HEARTBEAT)
+        beats = watching(self.book, self.watch, uses_prefect=uses_prefect)
+        beats.append(Beat("presence", EVERY, self._show, alone=False))
+        self._clockwork = Heartbeat(self.app.engine, self.app.clock, self.boot, beats, leads=False)
+        await self._clockwork.start()
+
+    async def _show(self) -> None:
+        self.parts.tick()
+        if self._words.waiting:
+            await asyncio.to_thread(self._words.write)
+        here = self.addresses
+        self.presence.addresses = {"staff": here.staff, "web": here.pages, "prefect": self._api, "worker": self._api}
+        await asyncio.to_thread(self.presence.note)
+        if self._worker is not None:
+            self._worker.draining = self._closing or bool(self.presence.others_rules)
+
+    def _lease_clock(self) -> datetime:
+        """The database's clock as far as we know it: the lease moves in time though a machine's clock is wrong."""
+        return self.app.clock() - timedelta(milliseconds=self.presence.ahead_ms or 0)
+
+    async def _beat(self, well: Well) -> None:
+        """The heartbeat as a part."""
         app = self.app
         work = Work(
             advance=lambda now: passes.advance(app, now),
@@ -127,49 +218,86 @@ class House:
             reap=lambda now: dispatching.reap(app, now),
             poll_receipts=lambda now: dispatching.poll_receipts(app, now),
             write_down=lambda loaded, problems, now: write_down(app, loaded, problems, now),
-            call_webhooks=lambda: dispatching.call_webhooks(app, stopping=lambda: self._closing),
             read_mail=lambda: read_maildir(app, app.settings.maildir) if app.settings.maildir else None,
         )
         beats = duties(self.hands, work, self.book, self.watch)
-        self._heartbeat = Heartbeat(app.engine, app.clock, self.boot, beats)
-        await self._heartbeat.start()
+        heartbeat = self._heartbeat = Heartbeat(app.engine, self._lease_clock, self.boot, beats)
+        try:
+            await heartbeat.start()
+            well()
+            while heartbeat.running:
+                await asyncio.sleep(1)
+            raise Died("its scheduler ended")
+        finally:
+            await heartbeat.stop()
 
-    def _open_doors(self) -> None:
-        """Our pages, then the post room, which may have things to tell them."""
+    async def _dispatch(self, well: Well) -> None:
+        """The dispatcher as a part."""
+        app = self.app
+        await asyncio.to_thread(self._warm_dispatch)
+        ways = {
+            dispatching.MESSAGES: lambda: send_due(self.hands),
+            dispatching.WEBHOOKS: lambda: dispatching.call_webhooks(app, stopping=lambda: self._closing),
+        }
+        await Dispatcher(lambda: dispatching.what_is_due(app, app.clock()), ways).run(well)
+
+    def _warm_dispatch(self) -> None:
+        passes.templates_of(self.app)
+        _ = self.app.channels
+
+    def _pages(self) -> "InThread":
         from beforehand.web.serving import Pages
 
+        return Pages(self.app, self.app.settings.web_port)
+
+    def _post_room(self) -> "InThread":
+        from beforehand.web.postroom.server import from_settings
+
         settings = self.app.settings
-        self._pages = Pages(self.app, settings.web_port).__enter__()
-        if settings.delivery == "post_room":
-            from beforehand.web.postroom.server import from_settings
+        return from_settings(settings, inbound_url=f"{settings.callback_url}{INBOUND}")
 
-            self._room = from_settings(settings, inbound_url=f"{settings.callback_url}{INBOUND}").__enter__()
+    def _staff_pages(self) -> "InThread":
+        from beforehand.web.staff import StaffPages
 
-    async def _keep_working(self) -> None:
-        """Run the worker, and another one when it falls; each begins once the server is well."""
+        return StaffPages(self.app, self.app.settings.staff_port)
+
+    async def _work(self, well: Well) -> None:
+        """The worker as a part; while the server is away it waits for it, which is no death."""
         await asyncio.to_thread(self._warm_up)
+        while True:
+            while not await asyncio.to_thread(is_healthy, self._api):
+                await asyncio.sleep(0.2)
+            try:
+                await self._take_runs(well)
+            except Exception as error:
+                if await asyncio.to_thread(is_healthy, self._api):
+                    raise
+                log.warning("the worker stopped (%s): the Prefect server is away", type(error).__name__)
+
+    async def _take_runs(self, well: Well) -> None:
         from flows.worker import InProcess
 
-        while True:
-            try:
-                while not await asyncio.to_thread(is_healthy, self._child.api):
-                    await asyncio.sleep(0.2)
-                await self.watch.look()
-                await self._crash_dead_runs(self.app.clock())
-                await self.watch.bring_in_line()
-                self._worker = InProcess(self.boot)
-                self._ready.set()
-                await self._worker.start(printer=lambda *_: None)
-            except Exception as error:
-                log.warning("the worker stopped (%s) and starts again", type(error).__name__)
-            await asyncio.sleep(WORKER_PAUSE)
+        await self.watch.look()
+        await self._crash_dead_runs(self.app.clock())
+        if self.holding or not self._pulse:
+            await self.watch.bring_in_line()
+        worker = self._worker = InProcess(self.boot)
+        working = asyncio.ensure_future(worker.start(printer=lambda *_: None))
+        try:
+            well()
+            await asyncio.wait({working})
+            working.result()
+            raise Died("it stopped looking for runs")
+        finally:
+            await worker.drain(DRAIN_PATIENCE)
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
 
     def _warm_up(self) -> None:
         """While the server starts: what takes seconds to import or to compile, and would hold up the first run."""
         for name in ("flows.worker", "prefect.artifacts"):
             importlib.import_module(name)
-        passes.templates_of(self.app)
-        _ = self.app.channels
+        self._warm_dispatch()
 
     async def _bring_in_line(self, rules: Mapping[str, Terms]) -> object:
         from flows.deployments import bring_in_line, wanted
@@ -187,28 +315,21 @@ class House:
         return await crash_dead_runs(self.boot, now)
 
     async def _close(self) -> None:
-        """Worker first, then the heartbeat, the post room, our pages, and the server last: each may need the next."""
+        """Worker first, then dispatcher, heartbeat, post room and pages, the server last: each may need the next."""
         self._closing = True
-        if self._worker is not None:
-            await self._worker.drain(10)
-        await _ended(self._working)
-        if self._heartbeat is not None:
-            await self._heartbeat.stop()
-        if self._room is not None:
-            await asyncio.to_thread(self._room.__exit__, None, None, None)
-        if self._pages is not None:
-            await asyncio.to_thread(self._pages.__exit__, None, None, None)
+        for name in reversed([name for name in self._keepers if name != PartName.PREFECT]):
+            await self._keepers[name].stop()
+        if self._clockwork is not None:
+            await self._clockwork.stop()
         if self._worker is not None:
             from flows.ending import flush
 
             await flush()
-        await _ended(self._keeping)
-        await self._child.stop()
+        if PartName.PREFECT in self._keepers:
+            await self._keepers[PartName.PREFECT].stop()
+        with contextlib.suppress(Exception):  # the database may be away; the row is cleared away by others then
+            await asyncio.to_thread(self.presence.leave)
         self.app.engine.dispose()
 
 
-async def _ended(task: "asyncio.Task[None] | None") -> None:
-    """Cancel a task, and wait for its end."""
-    if task is not None:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+_PULSE = (PartName.HEARTBEAT, PartName.DISPATCHER)

@@ -7,21 +7,26 @@ import asyncio
 import importlib
 import json
 import logging
+import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 from rich.console import Console
 
+from beforehand.parts import CHOSEN, PartName
 from beforehand.runtime import logs
 from beforehand.runtime.child import PrefectChild
 from beforehand.runtime.demo import DemoFolder, Watch, demo_settings, from_anywhere
-from beforehand.runtime.opening import start_prefect, with_free_ports
+from beforehand.runtime.opening import server_elsewhere, set_up_prefect, start_prefect, with_free_ports
 from beforehand.runtime.ports import NoPortError
+from beforehand.runtime.run_file import AlreadyRunning, RunFile, told_of
 from beforehand.settings import Settings
+from flows.boot import new_boot
 
 if TYPE_CHECKING:
     from beforehand.runtime.house import House
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
     from beforehand.wiring import App
 
 T = TypeVar("T")
+_log = logging.getLogger("beforehand.house")
 
 
 class NotStarted(Exception):
@@ -74,8 +80,10 @@ class Demo:
 
     async def run(self) -> int:
         """Start the server, load the shop meanwhile, run the first round, and go on until stopped, or end."""
-        stop = stop_on_signals()
+        stopping = Stopping()
+        stop = stopping.stop
         child = start_prefect(self._settings)
+        stopping.at_once = child.kill
         await child.start()
         try:
             await unless(stop, asyncio.to_thread(importlib.import_module, "beforehand.runtime.house"))
@@ -127,16 +135,22 @@ class Demo:
         return 0
 
 
-def run_up(wire: Callable[[], "App"]) -> int:
-    """Run the house over the user's own data until it is stopped. Raises NotStarted and RuleErrors."""
+def run_up(wire: Callable[[], "App"], only: Collection[PartName] = CHOSEN) -> int:
+    """Run the house's parts ``only`` over the user's own data until it is stopped. Raises NotStarted and RuleErrors."""
     console = Console(highlight=False, soft_wrap=True)
     app = wire()
     _make_sure(app, console)
-    logs.set_up(app.settings.var / "house.log", terminal=logging.INFO)
+    boot = new_boot()
+    settings = app.settings
+    logs.set_up(settings.var / "house.log", terminal=logging.INFO, style=settings.log_format, boot=boot)
+    if settings.log_format == "json":
+        console = Console(highlight=False, soft_wrap=True, quiet=True)  # what is said is in the log, for machines
     try:
-        return asyncio.run(_up(app, console))
+        return asyncio.run(_up(app, console, boot, only))
     except Stopped:
         return 0
+    except AlreadyRunning as wrong:
+        raise NotStarted(str(wrong)) from wrong
     except (NoPortError, OSError) as wrong:
         raise NotStarted(f"The house cannot start: {wrong}") from wrong
 
@@ -156,39 +170,71 @@ def _make_sure(app: "App", console: Console) -> None:
             console.print(f"[bold red]Held:[/] {SAID}")
 
 
-async def _up(app: "App", console: Console) -> int:
-    stop = stop_on_signals()
-    settings = with_free_ports(app.settings, console.print)
-    child = start_prefect(settings)
-    await child.start()
+async def _up(app: "App", console: Console, boot: str, only: Collection[PartName]) -> int:
+    stopping = Stopping()
+    own_server = PartName.PREFECT in only and not server_elsewhere(app.settings)
+    settings = with_free_ports(app.settings, console.print, only, server=own_server)
+    staff = f"http://{settings.staff_host}:{settings.staff_port}"
+    started = app.clock().isoformat(timespec="seconds")
+    file = RunFile(settings.var, told_of(boot, only, own_server=own_server, started_at=started, staff=staff))
     try:
-        await unless(stop, asyncio.to_thread(importlib.import_module, "beforehand.runtime.house"))
-        await _over_their_data(stop, replace(app, settings=settings), child, console)
+        api, child = set_up_prefect(settings, only)
+        if child is not None:
+            stopping.at_once = child.kill
+            await child.start()
+        try:
+            await unless(stopping.stop, asyncio.to_thread(importlib.import_module, "beforehand.runtime.house"))
+            await _over_their_data(stopping.stop, replace(app, settings=settings), (api, child), console, (boot, only))
+        finally:
+            if child is not None:
+                await child.stop()
     finally:
-        await child.stop()
+        file.close()
     return 0
 
 
-async def _over_their_data(stop: asyncio.Event, app: "App", child: PrefectChild, console: Console) -> None:
+async def _over_their_data(
+    stop: asyncio.Event,
+    app: "App",
+    server: "tuple[str, PrefectChild | None]",
+    console: Console,
+    who: tuple[str, Collection[PartName]],
+) -> None:
     from beforehand.runtime import shown
     from beforehand.runtime.house import House
 
-    async with House(app, child) as house:
+    (api, child), (boot, only) = server, who
+    began = time.monotonic()
+    async with House(app, child, api=api, boot=boot, only=only) as house:
+        _log.info("the house is starting: %s; staff pages at %s", ", ".join(sorted(only)), house.addresses.staff)
         shown.show_addresses(console, house.addresses)
-        console.print("The Prefect server is starting; messages that are due go out already.")
+        if child is not None:
+            _log.info("the Prefect server's own words are in %s", app.settings.var / "prefect-server.log")
+            console.print("The Prefect server is starting; messages that are due go out already.")
         if await unless(stop, house.ready()):
+            _log.info("every part is well after %.1f s", time.monotonic() - began)
             console.print("Everything is up. Ctrl-C stops it.")
         await stop.wait()
-        console.print("Stopping ...")
+        began = time.monotonic()
+        console.print("Stopping ... (a second Ctrl-C ends it at once)")
+    _log.info("stopped in %.1f s", time.monotonic() - began)
 
 
-def stop_on_signals() -> asyncio.Event:
-    """An event that SIGINT and SIGTERM set."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for one in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(one, stop.set)
-    return stop
+class Stopping:
+    """``stop`` is set by the first SIGINT or SIGTERM. The second ends the process at once, after ``at_once``."""
+
+    def __init__(self) -> None:
+        self.stop = asyncio.Event()
+        self.at_once: Callable[[], None] = lambda: None
+        loop = asyncio.get_running_loop()
+        for one in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(one, self._signalled, one)
+
+    def _signalled(self, which: signal.Signals) -> None:
+        if self.stop.is_set():
+            self.at_once()
+            os._exit(128 + which)
+        self.stop.set()
 
 
 async def unless(stop: asyncio.Event, work: Awaitable[T]) -> T:

@@ -113,5 +113,7 @@ def show_addresses(console: Console, addresses: Addresses) -> None:
         console.print(f"  What customers see   {addresses.post_room}", highlight=False)
     if addresses.pages:
         console.print(f"  Our own pages        {addresses.pages}", highlight=False)
+    if addresses.staff:
+        console.print(f"  For staff            {addresses.staff}", highlight=False)
     console.print(f"  What ran             {addresses.prefect}", highlight=False)
     console.print(f"  What runs next       {addresses.deployments}", highlight=False)

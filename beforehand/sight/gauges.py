@@ -6,7 +6,7 @@ Every count is bounded, so that a scrape costs the same with a thousand rows and
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from threading import Lock
@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from beforehand.parts import PartState
 from beforehand.sight.classes import scope_class, topic_class
+from beforehand.surroundings import SILENT
 from beforehand.wiring import App
 from messaging.breaker import ACCOUNTS, opened
 from messaging.claims import message
@@ -36,8 +37,6 @@ MOST = 100_000
 
 KEPT = 5.0
 """Seconds for which what was read is told again, however many ask."""
-
-SEEN_LATELY = timedelta(seconds=60)
 
 HEARTBEAT = "heartbeat"
 
@@ -162,8 +161,10 @@ def _switches(connection: Connection, now: datetime) -> Iterator[Metric]:
 
 
 def _processes(connection: Connection, now: datetime) -> Iterator[Metric]:
-    seen = select(func.count()).select_from(process).where(process.c.seen_at > now - SEEN_LATELY)
-    yield _one("processes_seen", "Processes seen within a minute.", connection.execute(seen).scalar_one())
+    seen = select(func.count()).select_from(process).where(process.c.seen_at > now - SILENT)
+    yield _one(
+        "processes_seen", "Processes that have shown a sign of life lately.", connection.execute(seen).scalar_one()
+    )
     holds = select(lease.c.holder).where(lease.c.duty == HEARTBEAT, lease.c.until > now)
     held = connection.execute(holds).first() is not None
     yield _one("heartbeat_held", "1 where any process holds the heartbeat, else 0.", int(held))

@@ -100,16 +100,22 @@ class InThread:
         """Run until ``stop`` is set, and call ``started`` once requests are answered."""
         raise NotImplementedError
 
+    @property
+    def is_serving(self) -> bool:
+        """Whether its thread lives."""
+        return self._thread is not None and self._thread.is_alive()
+
     def __enter__(self) -> Self:
         self._thread = threading.Thread(target=self._in_thread, name=self.name, daemon=True)
         self._thread.start()
-        if not self._ready.wait(10):
+        if not self._ready.wait(10) or not self.is_serving:
             raise RuntimeError(f"the {self.name} did not start within 10 s")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, wrong: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._ready.wait(2)  # one that is only just starting has no loop to be told yet
         if self._loop and self._stop:
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._stop.set)

@@ -14,7 +14,7 @@ import models
 from beforehand.cli import app as commands
 from beforehand.heartbeat import RuleBook
 from beforehand.heartbeat.beats import Beat
-from beforehand.heartbeat.duties import Work, duties
+from beforehand.heartbeat.duties import Work, duties, watching
 from beforehand.heartbeat.prefect import PrefectSide, PrefectWatch
 from beforehand.passes import advance, event_rules_due, run_rule
 from beforehand.passes.in_force import write_down
@@ -50,7 +50,8 @@ class Running:
         self.watch = PrefectWatch(side, hands)
         nothing: Any = lambda _now: None  # noqa: E731
         work = Work(nothing, nothing, nothing, nothing, write_down=lambda *said: write_down(app, *said))
-        self.beats: dict[str, Beat] = {beat.name: beat for beat in duties(hands, work, self.book, self.watch)}
+        beats = [*watching(self.book, self.watch), *duties(hands, work, self.book, self.watch)]
+        self.beats: dict[str, Beat] = {beat.name: beat for beat in beats}
 
     async def nothing(self, *_: Any) -> None: ...
 
@@ -61,7 +62,7 @@ class Running:
         asyncio.run(self.beat_all())
 
     async def beat_all(self) -> None:
-        for name in ("prefect", "rules", "notices"):
+        for name in ("prefect", "look", "rules", "notices"):
             await self.beats[name].work()
 
 

@@ -88,6 +88,7 @@ def upgrade() -> None:
         sa.Column("host", sa.String(length=255), nullable=False),
         sa.Column("parts", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=True),
         sa.Column("version", sa.String(length=40), nullable=False),
+        sa.Column("rules", sa.String(length=16), nullable=True),
         sa.Column("started_at", models.types.UTCDateTime(), nullable=False),
         sa.Column("seen_at", models.types.UTCDateTime(), nullable=False),
         sa.Column("ahead_ms", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
