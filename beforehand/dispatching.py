@@ -3,7 +3,7 @@
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,8 +12,9 @@ from sqlalchemy import and_, exists, or_, select, text
 from beforehand.passes import brand_of, policy_of, secret_of, stops_of, templates_of
 from beforehand.passes.retiring import retired_of
 from beforehand.settings import Settings
+from beforehand.sight import tracing
 from beforehand.wiring import App, wires
-from messaging import elsewhere, outbox, receipts, taken_back, told, unknown
+from messaging import elsewhere, onlookers, outbox, receipts, taken_back, told, unknown
 from messaging.channels.base import Envelope
 from messaging.channels.callbacks import attempt_token
 from messaging.claims import Claim
@@ -66,6 +67,7 @@ def dispatch_due(
     ``now`` stands still for the whole dispatch; without it the clock goes on. ``stopping`` is asked every few messages.
     """
     settings = app.settings
+    tracing.begin(app)
     most = None if everything else limit or BATCHES * settings.batch
     plan = Plan(
         policy=policy_of(app),
@@ -142,7 +144,10 @@ def call_webhooks(
     ``now`` stands still for the whole go.
     """
     where = replace(wires(app.settings, stopping), retired=lambda: retired_of(app), journal=app.journal)
-    return call_due(app.engine, app.clock if now is None else lambda: now, where)
+    report = call_due(app.engine, app.clock if now is None else lambda: now, where)
+    if report.states:
+        onlookers.tell(onlookers.Called(report.states))
+    return report
 
 
 def reap(app: App, now: datetime) -> ReapReport:
@@ -150,6 +155,12 @@ def reap(app: App, now: datetime) -> ReapReport:
 
     While everything is held after a restore nothing is settled.
     """
+    report = _put_right(app, now)
+    onlookers.tell(onlookers.Reaped(*astuple(report)))
+    return report
+
+
+def _put_right(app: App, now: datetime) -> ReapReport:
     pay(app.engine, app.journal, now)
     reaped = outbox.reap(app.engine, now)
     with reading(app.engine) as connection:
@@ -172,6 +183,7 @@ def reap(app: App, now: datetime) -> ReapReport:
 
 def poll_receipts(app: App, now: datetime) -> receipts.PollReport:
     """Ask the providers what became of what they accepted."""
+    tracing.begin(app)
     return receipts.poll(app.engine, app.channels, now)
 
 

@@ -17,7 +17,10 @@ CLAIMABLE = (MessageState.PLANNED, MessageState.QUEUED)
 
 @dataclass(frozen=True)
 class Claim:
-    """The right to try one message once, until ``lease_until``. ``number`` is which try it is, from 1."""
+    """The right to try one message once, until ``lease_until``. ``number`` is which try it is, from 1.
+
+    ``due_at`` is since when it could have gone.
+    """
 
     attempt_id: int
     message_id: int
@@ -39,6 +42,7 @@ class Claim:
     reference: str
     details: Mapping[str, Any]
     expires_at: datetime | None
+    due_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -73,4 +77,5 @@ def claim_of(row: Mapping[Any, Any], token: str, until: datetime, address_hash: 
         reference=row["reference"],
         details=row["details"] or {},
         expires_at=row["expires_at"],
+        due_at=row["due_at"],
     )

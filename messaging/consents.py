@@ -12,6 +12,7 @@ from sqlalchemy import Connection, delete, insert, text
 
 from messaging.addresses import EMAIL
 from messaging.addresses import address_hash as hash_of
+from messaging.onlookers import Suppressed, Withdrawn, tell_once_committed
 from models.customer import Consent, Suppression
 from models.database import dialect_insert
 from models.housekeeping import Lease
@@ -111,6 +112,8 @@ def record_ways(
     ]
     if rows:
         connection.execute(dialect_insert(connection, consent).on_conflict_do_nothing(), rows)
+    if rows and verdict is ConsentVerdict.WITHDRAWN:
+        tell_once_committed(connection, Withdrawn(sorted({str(channel) for channel, _ in ways})))
 
 
 @contextmanager
@@ -154,7 +157,9 @@ def suppress(
         "since": at,
         "source": source,
     }
-    connection.execute(dialect_insert(connection, suppression).on_conflict_do_nothing(), [row])
+    put = dialect_insert(connection, suppression).values(row).on_conflict_do_nothing()
+    if connection.execute(put.returning(suppression.c.cause)).first() is not None:
+        tell_once_committed(connection, Suppressed(cause[:40]))
     return hashed
 
 

@@ -19,6 +19,7 @@ from messaging.channels.base import Channel as Way
 from messaging.channels.base import Envelope, Outcome
 from messaging.claims import Claim, Claimed
 from messaging.journal import Journal, JournalError, Restored
+from messaging.onlookers import Tried, Withheld, tell
 from messaging.outbox import Stops, arm, claim, fail, give_back, stand_down
 from messaging.pace import Rates
 from messaging.points import At, Point, nowhere
@@ -117,7 +118,7 @@ class _Drain:
                 while not (self.plan.stopping() or report.stopped):
                     most = self.plan.batch if self.plan.limit is None else min(self.plan.batch, self.plan.limit - taken)
                     claimed = self._claim(most) if most > 0 else Claimed()
-                    report += DispatchReport(withheld=claimed.withheld)
+                    report += self._say_withheld(claimed.withheld)
                     if not claimed.looked:
                         break
                     taken += len(claimed.claims)
@@ -153,6 +154,7 @@ class _Drain:
     def _send_batch(self, pool: ThreadPoolExecutor, claims: Sequence[Claim]) -> DispatchReport:
         ready, broken = self._render(claims)
         fail(self.engine, broken, self.clock())
+        self._say_tried([], {MessageState.FAILED: len(broken)} if broken else {})
         self.plan.at(Point.RENDERED)
         report = DispatchReport(failed=len(broken))
         keys = self._keys([c for c, _ in ready])
@@ -180,7 +182,17 @@ class _Drain:
         self.plan.at(Point.ANSWERED)
         moved = self._record(results)
         self.plan.at(Point.RECORDED)
+        self._say_tried(results, moved)
         return _count(self.way.name, results, moved)
+
+    def _say_tried(self, results: Sequence[tuple[Claim, Outcome]], moved: Mapping[MessageState, int]) -> None:
+        if results or moved:
+            tell(Tried(self.engine, self.way.name, self.way.provider, results, moved, self.clock()))
+
+    def _say_withheld(self, reasons: dict[Reason, int]) -> DispatchReport:
+        if reasons:
+            tell(Withheld(self.way.name, reasons))
+        return DispatchReport(withheld=reasons)
 
     def _arm(self, claims: Sequence[Claim], envelopes: Mapping[int, Envelope], keys: Mapping[int, str]) -> list[Claim]:
         """Arm; where database or journal go away meanwhile, what may be armed is stood down, since nothing was sent."""

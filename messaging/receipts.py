@@ -13,6 +13,7 @@ from messaging.channels.base import Channel as Way
 from messaging.channels.base import Sighting
 from messaging.claims import attempt, message
 from messaging.consents import PROVIDERS_STOP, silence
+from messaging.onlookers import Receipted, Received, tell_once_committed
 from messaging.outcomes import after
 from models.database import dialect_insert, reading, writing
 from models.delivery import Receipt
@@ -83,6 +84,9 @@ def apply(connection: Connection, seen: Sequence[Sighting], now: datetime) -> di
     asked = [_asked(rows[key], key[2]) for key in new if key[1] == MessageState.UNDELIVERED]
     follow(connection, asked, now)
     open_breakers(connection, asked, now)
+    if new:
+        told = [_receipted(rows[key], key) for key in new]
+        tell_once_committed(connection, Received(connection.engine, told, now))
     return moved
 
 
@@ -181,6 +185,10 @@ def _change(goes: Becomes, row: Any, now: datetime) -> dict[str, Any]:
     else:
         change["reason"] = Reason.BAD_ADDRESS if goes.bad_address else None
     return change
+
+
+def _receipted(one: _Try, key: tuple[int, str, str]) -> Receipted:
+    return Receipted(one.message_id, one.attempt_id, one.channel, MessageState(key[1]), key[2])
 
 
 def _asked(one: _Try, code: str) -> Asked:

@@ -17,6 +17,7 @@ from messaging.breaker import call_staff
 from messaging.channels.base import Sighting
 from messaging.claims import attempt, evidence, message
 from messaging.consents import PROVIDERS_STOP, silence
+from messaging.onlookers import Refused, tell_once_committed
 from messaging.recording import KNOWN, OPEN_TO_RESULTS, storable
 from models.database import dialect_insert, reading, writing
 from models.delivery import Callback
@@ -235,3 +236,4 @@ def _refuse(connection: Connection, told: Told, key: int, wrong: str, now: datet
     _log.error("%s (callback %s)", said, key)
     connection.execute(update(callback).where(callback.c.id == key).values(matched_at=now))
     call_staff(connection, f"callback:{told.provider}", said, now)
+    tell_once_committed(connection, Refused(["contradiction"]))

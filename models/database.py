@@ -38,6 +38,9 @@ LOCK_POLL_SECONDS = 0.004
 BROKEN_OFF = ("40P01", "40001")
 """SQLSTATEs of a deadlock and of a transaction that cannot be serialized: the same again may well succeed."""
 
+AFTERWARDS = "beforehand: to do once committed"
+"""The key of a connection's info for what waits for its commit."""
+
 T = TypeVar("T")
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -183,8 +186,27 @@ def reading(engine: Engine) -> Iterator[Connection]:
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """One write transaction: committed at the end, rolled back on an error. SQLite: BEGIN IMMEDIATE."""
-    with engine.connect().execution_options(write=True) as connection, connection.begin():
-        yield connection
+    calls: list[Callable[[], None]] = []
+    with engine.connect().execution_options(write=True) as connection:
+        connection.info[AFTERWARDS] = calls
+        try:
+            with connection.begin():
+                yield connection
+        finally:
+            if not connection.invalidated:
+                connection.info.pop(AFTERWARDS, None)
+    for call in calls:
+        call()
+
+
+def once_committed(connection: Connection, call: Callable[[], None]) -> None:
+    """Have ``call`` done when the transaction of :func:`writing` is committed and its connection free again.
+
+    Where it is rolled back, and in a transaction that only reads, it is never done.
+    """
+    calls = connection.info.get(AFTERWARDS)
+    if calls is not None:
+        calls.append(call)
 
 
 def dialect_insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:

@@ -124,6 +124,12 @@ class Message(Base, table=True):
             postgresql_where=text("state = 'unknown' AND ended_at IS NULL"),
         ),
         Index(
+            "ix_message_held",
+            "id",
+            sqlite_where=text("state = 'held'"),
+            postgresql_where=text("state = 'held'"),
+        ),
+        Index(
             "ix_message_expires",
             "expires_at",
             sqlite_where=text("state IN ('planned', 'held', 'queued')"),

@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from time import monotonic
 
 from apscheduler.executors.asyncio import AsyncIOExecutor
 from apscheduler.jobstores.memory import MemoryJobStore
@@ -15,6 +16,7 @@ from sqlalchemy import Engine
 from beforehand.heartbeat.lease import give_back, is_free, take
 from beforehand.wiring import Clock
 from flows.failure import named
+from messaging.onlookers import Beaten, Leading, tell
 
 log = logging.getLogger("beforehand.heartbeat")
 
@@ -84,6 +86,7 @@ class Heartbeat:
             self._scheduler.shutdown(wait=False)
         if self.holding:
             self.holding = False
+            tell(Leading(False))
             await asyncio.to_thread(give_back, self._engine, DUTY, self._holder)
 
     async def beat(self, one: Beat) -> None:
@@ -98,13 +101,17 @@ class Heartbeat:
             self._under_way.discard(work)
 
     async def _guarded(self, one: Beat) -> None:
+        began, failed = monotonic(), False
         try:
             await one.work()
         except Exception as error:
+            failed = True
             self._say(one.name, named(error))
         else:
             if self._said.pop(one.name, None):
                 log.info("the beat '%s' is well again", one.name)
+        finally:
+            tell(Beaten(one.name, monotonic() - began, failed))
 
     def _say(self, name: str, error: str) -> None:
         """Log an error when it is new, not at every beat."""
@@ -127,5 +134,7 @@ class Heartbeat:
         except Exception:
             self.holding = False
             raise
+        finally:
+            tell(Leading(self.holding))
         if self.holding is not held:
             log.info("this process %s the heartbeat", "has" if self.holding else "has lost")

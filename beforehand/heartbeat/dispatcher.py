@@ -5,8 +5,10 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from time import monotonic
 
 from flows.failure import named
+from messaging.onlookers import Beaten, tell
 
 log = logging.getLogger("beforehand.heartbeat")
 
@@ -60,9 +62,11 @@ class Dispatcher:
 
     def _guarded(self, name: str, work: Callable[[], object]) -> None:
         """An error is said when it is new, not every second, and ends nothing: the database may be back soon."""
+        began, failed = monotonic(), False
         try:
             work()
         except Exception as error:
+            failed = True
             said = named(error)
             if self._said.get(name) != said:
                 self._said[name] = said
@@ -70,3 +74,5 @@ class Dispatcher:
         else:
             if self._said.pop(name, None):
                 log.info("the dispatcher's '%s' is well again", name)
+        finally:
+            tell(Beaten(f"dispatcher {name}", monotonic() - began, failed))

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from flows.hands import Hands
 from flows.slots import grace, slots
+from messaging.onlookers import PrefectSeen, tell
 from models.terms import Terms
 from models.vocabulary import RUNNING
 
@@ -75,6 +76,7 @@ class PrefectWatch:
             self._down_since = self._hands.clock()
             log.warning("the Prefect server does not answer; passes and messages go on without it")
         self.up = up
+        tell(PrefectSeen(up))
 
     async def bring_in_line(self) -> None:
         """Deployments for the rules in force, when either may have changed."""

@@ -17,6 +17,7 @@ from beforehand.wiring import App
 from messaging import elsewhere, progress
 from messaging.candidates import match, message
 from messaging.guards import Case
+from messaging.onlookers import Stepped, tell_once_committed
 from messaging.plan import one_decision_at_a_time
 from messaging.policy import Policy
 from messaging.progress import Advanced
@@ -124,7 +125,15 @@ def _take_alone(turn: _Turn, report: AdvanceReport) -> None:
         return
     report.steps += done.steps
     report.stopped += done.stopped
-    _add(report, Advanced(done.planned, done.tasks, done.vouchers, done.webhooks, withheld=done.withheld))
+    advanced = Advanced(done.planned, done.tasks, done.vouchers, done.webhooks, withheld=done.withheld)
+    _add(report, advanced)
+    _tell(turn, advanced)
+
+
+def _tell(turn: _Turn, done: Advanced) -> None:
+    """Tell whoever looks on; a replay, which commits nothing, tells nobody."""
+    if done.planned or done.withheld:
+        tell_once_committed(turn.connection, Stepped(turn.rule.id, done.planned, dict(done.withheld)))
 
 
 def _bad_addresses(
@@ -155,6 +164,7 @@ def _say_otherwise(turn: _Turn, step: str, report: AdvanceReport) -> None:
         report.problems.append(f"{turn.rule.id} {turn.rule.terms.version}, step {step}: {type(wrong).__name__}")
         return
     _add(report, done)
+    _tell(turn, done)
 
 
 def _groups(

@@ -1,8 +1,10 @@
 """A pass of one rule: evaluate, decide, plan. A preview is the same evaluation and the same gates, and stops there."""
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
+from time import monotonic
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, select, update
@@ -16,6 +18,7 @@ from beforehand.wiring import App
 from messaging import guards
 from messaging.candidates import TABLES, candidate, fill_from_subjects, open_for_decision
 from messaging.guards.times import count_waiting
+from messaging.onlookers import Passed, tell
 from messaging.plan import insert_if_new, keep_version, one_decision_at_a_time, plan_new
 from messaging.shares import note_share
 from messaging.steps import first_speaking, leading_waits
@@ -84,11 +87,25 @@ def run_rule(
     Raises UnknownRule and RuleErrors; nothing is written then.
     """
     rule = rule_of(app, rule_id)
-    with writing(app.engine) as connection:
+    with _timed(rule_id) as took, writing(app.engine) as connection:
         one_decision_at_a_time(connection)
         bring_one_into_force(connection, rule, now)
         note_share(connection, app.settings.holdout, now)
-        return pass_on(connection, app, rule, now, slot=slot, random=random)
+        report = pass_on(connection, app, rule, now, slot=slot, random=random)
+    if not report.skipped:
+        tell(Passed(rule_id, took(), report.matched, report.planned, report.withheld))
+    return report
+
+
+@contextmanager
+def _timed(rule_id: str) -> Iterator[Callable[[], float]]:
+    """Seconds since the beginning; a pass that is ended by an error is told as one that failed."""
+    began = monotonic()
+    try:
+        yield lambda: monotonic() - began
+    except Exception:
+        tell(Passed(rule_id, monotonic() - began, failed=True))
+        raise
 
 
 def pass_on(

@@ -10,6 +10,7 @@ from fastapi.responses import PlainTextResponse
 from sqlalchemy.exc import SQLAlchemyError
 
 from beforehand.settings import Settings
+from beforehand.sight import tracing
 from beforehand.web import health, hooks, pages, vouchers
 from beforehand.web.guard import BodyLimit, SecurityHeaders
 from beforehand.wiring import App
@@ -28,6 +29,7 @@ def create_app(app: App) -> FastAPI:
     Every route that touches the database is a plain function, so that it runs in a thread, and answers 2xx only after
     its transaction has committed. In tests: ``TestClient(create_app(app), base_url=app.settings.public_url)``.
     """
+    tracing.begin(app)  # callbacks are the end of many a trace
     pages = FastAPI(title="Beforehand", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     pages.add_exception_handler(SQLAlchemyError, no_database)
     pages.add_middleware(BodyLimit)

@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from beforehand.wiring import App
 from messaging.breaker import call_staff
+from messaging.onlookers import Refused, tell
 from models.database import writing
 
 log = logging.getLogger("beforehand.web")
@@ -69,6 +70,7 @@ class Refusals:
     def note(self, where: str, reasons: Sequence[Refusal]) -> None:
         """Log and count one refusal; ``where`` is the route, without its tokens. Blocking, where staff are told."""
         log.warning("refused a request to %s: %s", where, ", ".join(reasons))
+        tell(Refused([reason.value for reason in reasons]))
         now = self._app.clock()
         shown = SHOWN & set(reasons) if Refusal.NO_SIGNATURE not in reasons else set()
         with self._lock:

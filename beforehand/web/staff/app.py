@@ -9,10 +9,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from beforehand.settings import Settings
 from beforehand.web.app import LOOPBACK, no_database
 from beforehand.web.guard import BodyLimit, SecurityHeaders
-from beforehand.web.staff import health
+from beforehand.web.staff import console, health, metrics
 from beforehand.wiring import App
 
-ROUTERS: tuple[Callable[[App], APIRouter], ...] = (health.router,)
+ROUTERS: tuple[Callable[[App], APIRouter], ...] = (health.router, metrics.router, console.router)
 """One line for each part of the staff pages: a module gives ``router(app)``."""
 
 ANYWHERE = ("0.0.0.0", "::", "")  # noqa: S104
