@@ -25,6 +25,7 @@ from models.terms import Terms
 if TYPE_CHECKING:
     from beforehand.web.postroom.server import PostRoom
     from beforehand.web.serving import Pages
+    from flows.news import News
     from flows.worker import InProcess
 
 log = logging.getLogger("beforehand.house")
@@ -68,9 +69,16 @@ class House:
         self._worker: InProcess | None = None
         self._ready = asyncio.Event()
         self._heartbeat: Heartbeat | None = None
+        self._news: News | None = None
         self._closing = False
         self.hands: Hands = of_app(self.app, post_room=self.addresses.post_room or "", stopping=lambda: self._closing)
-        side = PrefectSide(lambda: is_healthy(child.api), self._bring_in_line, self._crash_dead_runs, self._tell_rules)
+        side = PrefectSide(
+            lambda: is_healthy(child.api),
+            self._bring_in_line,
+            self._crash_dead_runs,
+            self._tell_rules,
+            self._tell_events,
+        )
         self.watch = PrefectWatch(side, self.hands)
 
     @property
@@ -101,7 +109,7 @@ class House:
         await self._close()
 
     async def ready(self, patience: float = SERVER_PATIENCE) -> bool:
-        """Wait until the server is well, the deployments are in line and the worker looks for runs."""
+        """Wait until the server is well and the worker looks for runs; deployments follow (``watch.bring_in_line``)."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._ready.wait(), patience)
         return self._ready.is_set()
@@ -156,7 +164,6 @@ class House:
                     await asyncio.sleep(0.2)
                 await self.watch.look()
                 await self._crash_dead_runs(self.app.clock())
-                await self.watch.bring_in_line()
                 self._worker = InProcess(self.boot)
                 self._ready.set()
                 await self._worker.start(printer=lambda *_: None)
@@ -166,15 +173,29 @@ class House:
 
     def _warm_up(self) -> None:
         """While the server starts: what takes seconds to import or to compile, and would hold up the first run."""
-        for name in ("flows.worker", "prefect.artifacts"):
+        for name in ("flows.worker", "flows.news", "prefect.artifacts"):
             importlib.import_module(name)
         passes.templates_of(self.app)
         _ = self.app.channels
 
     async def _bring_in_line(self, rules: Mapping[str, Terms]) -> object:
+        from flows.automations import install
         from flows.deployments import bring_in_line, wanted
 
-        return await bring_in_line(wanted(rules, self.hands, self._sources))
+        def interrupted() -> bool:
+            return self._closing or self.watch.out_of_line  # an edit meanwhile goes first
+
+        done = await bring_in_line(wanted(rules, self.hands, self._sources), stopping=interrupted)
+        if not interrupted():
+            await install(self.app.engine, self.app.clock)
+        return done
+
+    async def _tell_events(self) -> int:
+        from flows.news import News
+
+        if self._news is None:
+            self._news = News(self.app.engine, self.app.clock)
+        return await self._news.tell()
 
     async def _tell_rules(self, rules: Mapping[str, Terms], problems: str) -> None:
         from flows.notices import tell_rules

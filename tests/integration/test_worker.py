@@ -138,7 +138,7 @@ def application() -> Application:
             run_rule=app.run_rule,
             dispatch=app.dispatch,
             became=app.became,
-            ingest=lambda _: {"orders": {"read": 3, "new": 2, "rejected": 1}},
+            ingest=lambda _, _told: {"orders": {"read": 3, "new": 2, "rejected": 1}},
         )
     )
     return app
