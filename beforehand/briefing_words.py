@@ -97,7 +97,7 @@ def _waiting(brief: "Brief") -> Iterator[str]:
         yield f"**Stopped by a person**: {what}. `beforehand resume {scope}` says what would go, then lets it go."
     for rest in brief.resting:
         yield f"**Does not go**: {rest}. It is tried again by itself; look at the provider's own page."
-    for call in brief.calls:
+    for call in (call for call in brief.calls if not call.topic.startswith("brake:")):  # told with the held runs
         yield f"**{call.topic}** since {_when(call.since.astimezone(zone), now)}: {_one_line(call.said)}"
     for run in brief.held:
         until = _when_ahead(run.expires_at.astimezone(zone), now)
@@ -216,7 +216,7 @@ def _today(brief: "Brief") -> str:
 
 
 def _decided(brief: "Brief") -> str:
-    parts = [f"{DECIDED.get(action, action)} ({count:,})" for action, count in brief.decided.items()]
+    parts = [f"{words} ({brief.decided[action]:,})" for action, words in DECIDED.items() if action in brief.decided]
     tasks = (
         f"{some(brief.tasks, 'task')} {'is' if brief.tasks == 1 else 'are'} open at the desks." if brief.tasks else ""
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from beforehand.counting import CHANNELS, some
 from beforehand.wiring import App
 from messaging import events_out
 from messaging.addresses import normal_address
@@ -20,8 +21,9 @@ event_out = events_out.event_out
 
 @dataclass(frozen=True)
 class Said:
-    """What happened, in a line, and what to do about it, a line each."""
+    """What happened: a ``title`` of a few words, a sentence, and what to do about it, a line each (markdown)."""
 
+    title: str
     what: str
     do: tuple[str, ...]
 
@@ -50,7 +52,7 @@ def call_staff(app: App, kind: str, about: str, now: datetime) -> Call:
     said = say(kind, about, content)
     reached, left_out = _reachable(app)
     text = mail_text(app, said, at or now)
-    told = sum(_mail(app, address, said.what, text) for address in reached)
+    told = sum(_mail(app, address, said.title, text) for address in reached)
     return Call(said, at, dict(content), told, len(reached) - told, left_out)
 
 
@@ -89,12 +91,12 @@ def mail_text(app: App, said: Said, at: datetime) -> str:
     """The words of the mail."""
     local = at.astimezone(app.settings.zone)
     lines = [
-        f"{said.what}.",
+        said.what,
         "",
         f"It happened on {local:%A %-d %B %Y at %H:%M} ({app.settings.time_zone}).",
         "",
         "What to do:",
-        *(f"- {line}" for line in said.do),
+        *(f"- {line.replace('`', '')}" for line in said.do),
         "",
         f"The console: {console_url(app)}",
         "",
@@ -113,75 +115,83 @@ def console_url(app: App) -> str:
 def say(kind: str, about: str, content: Mapping[str, Any]) -> Said:
     """An event in plain words, and what to do about it."""
     word, _, name = about.partition(":")
-    return _SAID.get(kind, _something)(name or word, content)
+    known = _SAID.get(kind)
+    return known(name or word, content) if known else _something(kind, name or word, content)
 
 
 def _brake(rule: str, content: Mapping[str, Any]) -> Said:
-    count, most = content.get("count"), content.get("most")
-    why = content.get("why")
-    over = f", {BRAKE_TEXT[BrakeLimit(why)]}" if why in tuple(BrakeLimit) else ""
-    many = (
-        f" It would reach {count:,}, and the limit is {most:,}"
-        if isinstance(count, int) and isinstance(most, int)
-        else ""
-    )
+    count, most, why = content.get("count"), content.get("most"), content.get("why")
+    over = f" is {BRAKE_TEXT[BrakeLimit(why)]}" if why in tuple(BrakeLimit) else " is too many"
+    known = isinstance(count, int) and isinstance(most, int)
+    many = f": {count:,} at once, where the limit is {most:,}" if known else ""
     return Said(
-        f"The brake was pulled: a run of the rule {rule} is held{over}.{many}".rstrip("."),
+        f"brake pulled, {rule}",
+        f"A run of the rule {rule} is held. What it would reach{over}{many}.",
         (
             "Nothing of it goes until a second person has approved it; other rules go on.",
-            "See who it would reach and what they would read: beforehand approve, or the console.",
+            "See who it would reach and what they would read: `beforehand approve`, or the console.",
             "Approve it only if you expected that many. Whoever wrote the rule cannot approve it.",
             "If you do nothing, it is refused by itself when its time is over.",
         ),
     )
 
 
-def _provider_down(account: str, content: Mapping[str, Any]) -> Said:
-    channels = " and ".join(content.get("channels") or ["messages"])
-    code = content.get("code") or "nothing that we know"
+def _brake_again(rule: str, _content: Mapping[str, Any]) -> Said:
     return Said(
-        f"A provider is down: {account} says {code}, so no {channels} go out",
+        f"stopped again, {rule}",
+        f"An approved run of the rule {rule} was stopped again by what came back of its first messages.",
+        ("`beforehand approve` says what came back. Approve it again only if that is explained.",),
+    )
+
+
+def _provider_down(account: str, content: Mapping[str, Any]) -> Said:
+    channels = " and ".join(CHANNELS.get(name, ("", name))[1] for name in content.get("channels") or []) or "messages"
+    code = content.get("code")
+    says = f", which says {code}" if code else ""
+    return Said(
+        f"provider down, {account}",
+        f"No {channels} go out through {account}{says}.",
         (
             "Messages wait; nothing is lost, and nothing is sent twice. One is tried now and then.",
             "Look at the provider's own status page, and at your account there: is it paid, is the password right?",
-            "beforehand status says when it is tried again.",
+            "`beforehand status` says when it is tried again.",
         ),
     )
 
 
 def _provider_up(account: str, _content: Mapping[str, Any]) -> Said:
-    return Said(
-        f"{account} is well again: messages go out", ("Nothing. What waited goes by itself, if it is not too late.",)
-    )
+    do = ("Nothing. What waited goes by itself, if it is not too late.",)
+    return Said(f"provider well again, {account}", f"Messages go out through {account} again.", do)
 
 
 def _unknown(rule: str, content: Mapping[str, Any]) -> Said:
-    counts = content.get("by_channel") or {}
-    many = sum(count for count in counts.values() if isinstance(count, int))
+    many = sum(count for count in (content.get("by_channel") or {}).values() if isinstance(count, int))
     return Said(
-        f"Of {many:,} messages of the rule {rule} nobody knows whether they went",
-        ("Nothing yet: the provider is asked, and nothing is sent twice meanwhile. beforehand status counts them.",),
+        f"unclear, {rule}",
+        f"Of {some(many, 'message')} of the rule {rule} nobody knows whether they went.",
+        ("Nothing yet: the provider is asked, and nothing is sent twice meanwhile. `beforehand status` counts them.",),
     )
 
 
 def _refused(_name: str, _content: Mapping[str, Any]) -> Said:
-    return Said(
-        "The rule files were edited, but not rightly: the rules from before stay in force",
-        ("beforehand check says what is wrong, with file and line.",),
-    )
+    said = "The rule files were edited, but not rightly: the rules from before stay in force."
+    return Said("rule files refused", said, ("`beforehand check` says what is wrong, with file and line.",))
 
 
 def _part(part: str, _content: Mapping[str, Any]) -> Said:
-    return Said(f"A part of the house died and is started again: {part}", ("If it goes on, see the log in var/.",))
+    do = ("`beforehand status` says whether it is well again; if it is not, its words are in the log.",)
+    return Said(f"a part died, {part}", f"A part of the house died, {part}, and is started again.", do)
 
 
-def _something(name: str, content: Mapping[str, Any]) -> Said:
-    counts = ", ".join(f"{word} {value}" for word, value in content.items() if isinstance(value, int))
-    return Said(f"Something happened: {name}{f' ({counts})' if counts else ''}", ("See the console.",))
+def _something(kind: str, name: str, content: Mapping[str, Any]) -> Said:
+    counts = ", ".join(f"{word} {value:,}" for word, value in content.items() if type(value) is int)
+    title = f"{' '.join(kind.split('.')[1:]) or kind}, {name}"
+    return Said(title, f"{title}{f' ({counts})' if counts else ''}.", ("See the console.",))
 
 
 _SAID: dict[str, Callable[[str, Mapping[str, Any]], Said]] = {
     events_out.BRAKE_PULLED: _brake,
+    events_out.BRAKE_STOPPED_AGAIN: _brake_again,
     events_out.PROVIDER_DOWN: _provider_down,
     events_out.PROVIDER_UP: _provider_up,
     events_out.MESSAGE_UNKNOWN: _unknown,

@@ -11,8 +11,12 @@ from flows.chores import Told
 from flows.failure import plainly
 
 T = TypeVar("T")
-PAUSE = 0.5
-"""Seconds between two looks: the bar is for people, and each move is a request."""
+PAUSE = 2.0
+"""Seconds between two looks: the bar is for people, and each move is a request and an event in Prefect's feed."""
+
+
+class Halted(Exception):
+    """The run was called off, so its work ends where it is."""
 
 
 class Stages:
@@ -23,9 +27,15 @@ class Stages:
         self._seen: list[str] = []
         self.percent = 0.0
         self.said = "begins"
+        self.halted = False
 
     def tell(self, what: str, done: int, of: int) -> None:
-        """Called by the work, from its own thread."""
+        """Called by the work, from its own thread. Raises Halted once the run is called off: no thread goes on alone.
+
+        A thread cannot be stopped from outside, and a house that stops waits for it.
+        """
+        if self.halted:
+            raise Halted
         if what not in self._seen:
             self._seen.append(what)
         stages = max(self._of or len(self._seen), len(self._seen))
@@ -45,6 +55,7 @@ async def moving(what: str, work: Callable[[Told], T], *, key: str, stages: int 
     try:
         value = await plainly(what, asyncio.to_thread(work, seen.tell))
     finally:
+        seen.halted = True
         watch.cancel()
         await asyncio.gather(watch, return_exceptions=True)
     with contextlib.suppress(Exception):

@@ -112,7 +112,7 @@ def event_id(row: Happened) -> UUID:
 def as_event(row: Happened, deployments: Mapping[str, UUID]) -> Event:
     """A row as Prefect's event: ids and counts, on a resource such as ``beforehand.rule.late-order``."""
     kind, _, name = row.about.partition(":")
-    shown = NAMES.get(row.event, "{name}").format(name=name or kind)
+    shown = NAMES.get(row.event, "{name}: " + " ".join(row.event.split(".")[1:])).format(name=name or kind)
     related: list[dict[str, Any]] = []
     if kind == "rule" and name in deployments:
         related.append(

@@ -21,7 +21,7 @@ async def call_staff(kind: str, about: str) -> State:
     """Say what the event ``kind`` about ``about`` (``rule:ID``, ``provider:NAME``) means, and mail staff."""
     hands = held()
     call = await plainly("call-staff", asyncio.to_thread(hands.chores.call_staff, kind, about))
-    await rename(this_run(), call.said.what[:150])
+    await rename(this_run(), f"call staff · {call.said.title}")
     await acreate_markdown_artifact(words(call), key=KEY, description=call.said.what)
     await link_to_console(hands)
     return Completed(message=mailed(call))
@@ -43,6 +43,7 @@ def words(call: Call) -> str:
     """What happened and what to do, in markdown."""
     steps = "\n".join(f"{number}. {line}" for number, line in enumerate(call.said.do, start=1))
     counts = [f"| {word} | {value} |" for word, value in call.counts.items() if isinstance(value, (int, str))]
-    figures = "\n".join(["| | |", "| --- | --- |", *counts]) if counts else ""
-    parts = [f"# {call.said.what}", f"## What to do\n\n{steps}", figures, mailed(call)]
+    figures = "\n".join(["| figure | |", "| --- | --- |", *counts]) if counts else ""
+    title = call.said.title[:1].upper() + call.said.title[1:]
+    parts = [f"# {title}", call.said.what, f"## What to do\n\n{steps}", figures, mailed(call)]
     return "\n\n".join(part for part in parts if part) + "\n"
