@@ -364,6 +364,13 @@ class Settings(BaseSettings):
             raise ValueError("BEFOREHAND_PUBLIC_URL has letters that no link carries; write the host in its xn-- form")
         return value
 
+    @field_validator("brief_at")
+    @classmethod
+    def _an_hour(cls, value: str) -> str:
+        if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value):
+            raise ValueError(f"{value!r} is not a time of day; expected HH:MM, for example 07:00")
+        return value
+
     @field_validator("time_zone")
     @classmethod
     def _known_zone(cls, value: str) -> str:

@@ -1,4 +1,4 @@
-"""Deployments: one for each rule that runs (live or shadow) and is in force; and one each for ingest and dispatch.
+"""Deployments brought in line with the rules in force.
 
 Only what changed is touched, and only what is ours: a pause that staff set survives an edit of the rule, and a schedule
 that staff added by hand stays.
@@ -6,134 +6,111 @@ that staff added by hand stays.
 
 import asyncio
 import contextlib
-import hashlib
-import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 from uuid import UUID
 
-from prefect import Flow
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate, WorkPoolCreate
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags, FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.actions import (
+    DeploymentScheduleCreate,
+    DeploymentUpdate,
+    GlobalConcurrencyLimitCreate,
+    WorkPoolCreate,
+)
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterName,
+    DeploymentFilterTags,
+    FlowRunFilter,
+    FlowRunFilterId,
+)
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.utilities.callables import parameter_schema
 
-from flows.dispatch import dispatch_due
-from flows.environment import POOL
-from flows.evaluate import evaluate_rule
-from flows.hands import Hands
-from flows.ingest import ingest_sources
-from flows.shown import rule_description, rule_tags
+from flows.environment import HEAVY_LIMIT, POOL
+from flows.wishes import OURS, Wanted, wanted
 from flows.worker import InProcess
-from models.terms import Terms
-from models.vocabulary import RUNNING
 
-OURS = "beforehand"
 SLUG = "rule-"
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A deployment as it should be."""
-
-    flow: Flow[Any, Any]
-    entrypoint: str
-    name: str
-    description: str
-    tags: list[str]
-    parameters: dict[str, Any]
-    crons: tuple[str, ...] = ()
-    zone: str = "UTC"
-
-    @property
-    def version(self) -> str:
-        """The hash of all of it: unchanged deployments are left alone."""
-        told = [self.entrypoint, self.description, self.tags, self.parameters, self.crons, self.zone]
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+AT_ONCE = 4
+"""Deployments created at once: Prefect's server on SQLite takes them one after the other, but waits less in between."""
 
 
 @dataclass
 class InLine:
-    """What bringing deployments in line did, by name."""
+    """What bringing deployments in line did, by name. ``left`` were not come to, because it was told to stop."""
 
     created: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     same: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         parts = [f"{len(names)} {word}" for word, names in vars(self).items() if names]
         return ", ".join(parts) or "none"
 
 
-def wanted(rules: Mapping[str, Terms], hands: Hands, sources: str | None = None) -> list[Wanted]:
-    """The deployments for the rules in force; only live and shadow rules have one."""
-    running = [terms for terms in rules.values() if terms.status in RUNNING]
-    return [
-        *(_for_rule(terms, hands) for terms in sorted(running, key=lambda terms: terms.rule_id)),
-        Wanted(
-            dispatch_due,
-            "flows.dispatch.dispatch_due",
-            "dispatch",
-            "Send what is due now. The heartbeat does this every second; run it by hand to see what it does.",
-            [OURS],
-            {},
-        ),
-        Wanted(
-            ingest_sources,
-            "flows.ingest.ingest_sources",
-            "ingest",
-            "Read customers, orders, calls and the rest from the sources that a mapping file declares.",
-            [OURS],
-            {"sources": sources} if sources else {},
-        ),
-    ]
+def _never() -> bool:
+    return False
 
 
-def _for_rule(terms: Terms, hands: Hands) -> Wanted:
-    return Wanted(
-        flow=evaluate_rule,
-        entrypoint="flows.evaluate.evaluate_rule",
-        name=terms.rule_id,
-        description=rule_description(terms, hands),
-        tags=[*rule_tags(terms), OURS],
-        parameters={"rule_id": terms.rule_id},
-        crons=terms.cron,
-        zone=hands.time_zone,
-    )
+async def bring_in_line(wishes: list[Wanted], *, stopping: Callable[[], bool] = _never) -> InLine:
+    """Change what changed, remove what is wanted no more, then create what is new, and leave the rest.
 
+    In this order, so that an edit need not wait until two hundred new ones are there. ``stopping`` is asked before each
+    of them. One that Prefect refuses keeps no other: its error is raised at the end.
+    """
+    done, wrong = InLine(), list[Exception]()
 
-async def bring_in_line(wishes: list[Wanted]) -> InLine:
-    """Create what is new, change what changed, remove what is wanted no more, leave the rest."""
-    done = InLine()
+    async def one(name: str, where: list[str], work: Callable[[], Awaitable[object]]) -> None:
+        if stopping():
+            done.left.append(name)
+            return
+        try:
+            await work()
+        except Exception as error:
+            wrong.append(error)
+        else:
+            where.append(name)
+
     async with get_client() as client:
-        await _ensure_pool(client)
+        ground = await _ground(client)
         there = {found.name: found for found in await _ours(client)}
         for wish in wishes:
             found = there.pop(wish.name, None)
-            if found is None:
-                await _create(client, wish)
-                done.created.append(wish.name)
-            elif found.version != wish.version:
-                await _change(client, wish, found)
-                done.changed.append(wish.name)
-            else:
+            if found is not None and found.version == wish.version:
                 done.same.append(wish.name)
+            elif found is not None:
+                await one(wish.name, done.changed, lambda w=wish, f=found: ground.change(w, f))  # type: ignore[misc]
         for left in there.values():
-            await client.delete_deployment(left.id)
-            done.removed.append(left.name)
+            await one(left.name, done.removed, lambda d=left.id: client.delete_deployment(d))  # type: ignore[misc]
+        known = {*done.same, *done.changed, *done.left}
+        new = [wish for wish in wishes if wish.name not in known]
+        await _a_few_at_once(one(w.name, done.created, lambda w=w: ground.create(w)) for w in new)  # type: ignore[misc]
+    if wrong:
+        raise wrong[0]
     return done
 
 
-async def deployment_ids() -> dict[str, UUID]:
-    """Our deployments: name to id."""
+async def _a_few_at_once(works: Iterable[Awaitable[object]]) -> None:
+    """Do all of them, in their order, up to AT_ONCE under way."""
+    waiting = iter(works)
+
+    async def hand() -> None:
+        for work in waiting:
+            await work
+
+    await asyncio.gather(*(hand() for _ in range(AT_ONCE)))
+
+
+async def deployment_ids(names: Sequence[str] | None = None) -> dict[str, UUID]:
+    """Our deployments, all or those of ``names``: name to id."""
     async with get_client() as client:
-        return {found.name: found.id for found in await _ours(client)}
+        return {found.name: found.id for found in await _ours(client, names)}
 
 
 async def start_run(deployment_id: UUID) -> UUID:
@@ -142,15 +119,19 @@ async def start_run(deployment_id: UUID) -> UUID:
         return (await client.create_flow_run_from_deployment(deployment_id)).id
 
 
-async def _ours(client: PrefectClient) -> list[DeploymentResponse]:
+async def _ours(client: PrefectClient, names: Sequence[str] | None = None) -> list[DeploymentResponse]:
     found: list[DeploymentResponse] = []
-    only = DeploymentFilter(tags=DeploymentFilterTags(all_=[OURS]))
+    named = None if names is None else DeploymentFilterName(any_=list(names))
+    only = DeploymentFilter(tags=DeploymentFilterTags(all_=[OURS]), name=named)
     while page := await client.read_deployments(deployment_filter=only, offset=len(found), limit=200):
         found += page
+        if len(page) < 200:
+            break
     return found
 
 
-async def _ensure_pool(client: PrefectClient) -> None:
+async def _ground(client: PrefectClient) -> "_Ground":
+    """What deployments stand on: the pool, and the limit of heavy work; made where they are not there."""
     try:
         await client.read_work_pool(POOL)
     except ObjectNotFound:
@@ -158,48 +139,83 @@ async def _ensure_pool(client: PrefectClient) -> None:
         pool = WorkPoolCreate(name=POOL, type=InProcess.type, base_job_template=template)
         with contextlib.suppress(ObjectAlreadyExists):  # another process was quicker
             await client.create_work_pool(pool)
+    try:
+        limit = (await client.read_global_concurrency_limit_by_name(HEAVY_LIMIT)).id
+    except ObjectNotFound:
+        with contextlib.suppress(ObjectAlreadyExists):
+            await client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=HEAVY_LIMIT, limit=1))
+        limit = (await client.read_global_concurrency_limit_by_name(HEAVY_LIMIT)).id
+    return _Ground(client, limit)
 
 
-async def _create(client: PrefectClient, wish: Wanted) -> None:
-    await client.create_deployment(
-        flow_id=await client.create_flow_from_name(wish.flow.name),
-        name=wish.name,
-        version=wish.version,
-        description=wish.description,
-        tags=wish.tags,
-        parameters=wish.parameters,
-        entrypoint=wish.entrypoint,
-        work_pool_name=POOL,
-        schedules=_schedules(wish),
-        concurrency_limit=1,
-        concurrency_options=ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
-        parameter_openapi_schema=parameter_schema(wish.flow).model_dump(),
-        enforce_parameter_schema=True,
-    )
+@dataclass
+class _Ground:
+    """Creates and changes deployments. ``limit`` is the id of the limit of heavy work."""
 
+    client: PrefectClient
+    limit: UUID
+    flows: dict[str, UUID] = field(default_factory=dict)
+    naming: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-async def _change(client: PrefectClient, wish: Wanted, found: DeploymentResponse) -> None:
-    """Schedules one by one, then the rest with the new version last: a failure half-way is done anew next time."""
-    there = {one.slug: one for one in found.schedules if one.slug and one.slug.startswith(SLUG)}
-    new = []
-    for schedule in _schedules(wish):
-        old = there.pop(schedule.slug or "", None)
-        if old is None:
-            new.append(schedule)
-        elif old.schedule != schedule.schedule:
-            await client.update_deployment_schedule(found.id, old.id, schedule=schedule.schedule)
-    if new:
-        await client.create_deployment_schedules(found.id, new)
-    for old in there.values():
-        await client.delete_deployment_schedule(found.id, old.id)
-    update = DeploymentUpdate(
-        version=wish.version,
-        description=wish.description,
-        tags=wish.tags,
-        parameters=wish.parameters,
-        entrypoint=wish.entrypoint,
-    )
-    await client.update_deployment(found.id, update)
+    async def create(self, wish: Wanted) -> None:
+        """A deployment that is new. A heavy one waits for the others without taking a place of the worker."""
+        once = None if wish.heavy or wish.at_once else 1
+        options = ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
+        made = await self.client.create_deployment(
+            flow_id=await self._flow(wish),
+            name=wish.name,
+            version=wish.version,
+            description=wish.description,
+            tags=wish.tags,
+            parameters=wish.parameters,
+            entrypoint=wish.entrypoint,
+            work_pool_name=POOL,
+            schedules=_schedules(wish),
+            concurrency_limit=once,
+            concurrency_options=options if once else None,
+            parameter_openapi_schema=parameter_schema(wish.flow).model_dump(),
+            enforce_parameter_schema=True,
+        )
+        if wish.heavy:
+            await self._share_the_limit(made)
+
+    async def _flow(self, wish: Wanted) -> UUID:
+        async with self.naming:  # asked once a flow, not once a deployment
+            if wish.flow.name not in self.flows:
+                self.flows[wish.flow.name] = await self.client.create_flow_from_name(wish.flow.name)
+        return self.flows[wish.flow.name]
+
+    async def _share_the_limit(self, deployment: UUID) -> None:
+        """Prefect's API knows limits that deployments share; its client has no word for them yet."""
+        where = {"id": deployment}
+        shared = {"global_concurrency_limit_id": str(self.limit)}
+        await self.client.request("PATCH", "/deployments/{id}", path_params=where, json=shared)
+
+    async def change(self, wish: Wanted, found: DeploymentResponse) -> None:
+        """Schedules one by one, then the rest with the new version last: a failure half-way is done anew next time."""
+        client = self.client
+        there = {one.slug: one for one in found.schedules if one.slug and one.slug.startswith(SLUG)}
+        new = []
+        for schedule in _schedules(wish):
+            old = there.pop(schedule.slug or "", None)
+            if old is None:
+                new.append(schedule)
+            elif old.schedule != schedule.schedule:
+                await client.update_deployment_schedule(found.id, old.id, schedule=schedule.schedule)
+        if new:
+            await client.create_deployment_schedules(found.id, new)
+        for old in there.values():
+            await client.delete_deployment_schedule(found.id, old.id)
+        if wish.heavy:
+            await self._share_the_limit(found.id)
+        update = DeploymentUpdate(
+            version=wish.version,
+            description=wish.description,
+            tags=wish.tags,
+            parameters=wish.parameters,
+            entrypoint=wish.entrypoint,
+        )
+        await client.update_deployment(found.id, update)
 
 
 def _schedules(wish: Wanted) -> list[DeploymentScheduleCreate]:
@@ -228,3 +244,6 @@ async def ended_runs(runs: Mapping[str, UUID], pause: float = 0.25) -> AsyncIter
                     del left[name]
                     yield name, None if state.is_completed() else (state.message or state.name or "not completed")
             await asyncio.sleep(pause)
+
+
+__all__ = ["InLine", "bring_in_line", "deployment_ids", "ended_runs", "start_run", "start_runs", "wanted"]

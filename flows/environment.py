@@ -6,6 +6,8 @@ from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
 POOL = "beforehand"
+HEAVY_LIMIT = "beforehand-heavy"
+"""Prefect's global concurrency limit for work that takes the machine for a while."""
 PARENT = "BEFOREHAND_PARENT"
 """The variable that tells the server which process it belongs to."""
 THEIRS = ("PREFECT_API_AUTH_STRING", "PREFECT_API_KEY")
@@ -44,10 +46,11 @@ def guest_environment(home: Path, api: str, environment: Mapping[str, str] | Non
     return {**ours, "PREFECT_API_URL": api, **{name: source[name] for name in THEIRS if source.get(name)}}
 
 
-def prefect_environment(home: Path, port: int) -> dict[str, str]:
+def prefect_environment(home: Path, port: int, *, days: int = 30) -> dict[str, str]:
     """The variables for the server and for the process that runs flows against it.
 
-    ``home`` is Prefect's own folder (database, profiles). Reasons and measurements: docs/discussions/clocks.md.
+    ``home`` is Prefect's own folder (database, profiles); ``days`` is how long finished runs are kept. Reasons and
+    measurements: docs/discussions/clocks.md.
     """
     return {
         "PREFECT_HOME": str(home.resolve()),
@@ -58,7 +61,7 @@ def prefect_environment(home: Path, port: int) -> dict[str, str]:
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
         **_QUIET,
         **_BATCHES,
-        **_KEPT,
+        **_kept(days),
         "PREFECT_WORKER_QUERY_SECONDS": "1",
         "PREFECT_WORKER_PREFETCH_SECONDS": "1",
         "PREFECT_WORKER_ENABLE_CANCELLATION": "true",
@@ -84,9 +87,18 @@ _BATCHES = {  # the recorder writes in batches: a quarter of the work
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_READ_BATCH_SIZE": "200",
     "PREFECT_SERVER_SERVICES_TRIGGERS_READ_BATCH_SIZE": "200",
 }
-_KEPT = {  # old runs are cleared away, 90 days on
-    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
-}
+DAY = 86_400
+EVENT_DAYS = 7
+"""Events are most of what Prefect stores; a run's own story is in its states and logs, which stay with it."""
+
+
+def _kept(days: int) -> dict[str, str]:
+    """Old runs with their logs and artifacts, old events, and what a deleted run left behind are cleared away."""
+    return {
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs,orphans",
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(days * DAY),
+        "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": f"P{min(days, EVENT_DAYS)}D",
+    }
 
 
 def put_in_place(values: Mapping[str, str], environment: MutableMapping[str, str] | None = None) -> None:

@@ -5,14 +5,13 @@ from datetime import datetime, timedelta
 
 from prefect import flow
 from prefect.artifacts import acreate_table_artifact
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.context import FlowRunContext
 from prefect.states import Completed
 
 from flows.dispatch import send_what_is_due
 from flows.failure import plainly
 from flows.hands import Hands, held
+from flows.runs import link_to_console, rename, this_run
 from flows.shown import late_name, pass_rows, rule_description, run_name
 from flows.slots import grace, plain
 from models.terms import Terms
@@ -37,11 +36,12 @@ async def _pass(run: FlowRun, terms: Terms, hands: Hands) -> State:
     now = hands.clock()
     figures = await plainly(terms.rule_id, asyncio.to_thread(hands.run_rule, terms.rule_id, now, slot))
     name = run_name(terms.rule_id, figures)
-    await _rename(run, name)
+    await rename(run, name)
     await plainly(terms.rule_id, send_what_is_due(hands))
     became = await plainly(terms.rule_id, asyncio.to_thread(hands.became, terms.rule_id, now))
     rows = pass_rows(figures, became)
     await acreate_table_artifact(rows, key=terms.rule_id, description=rule_description(terms, hands))
+    await link_to_console(hands)
     return Completed(message=f"{name}, {figures.planned:,} planned, {became.sent:,} sent")
 
 
@@ -54,19 +54,6 @@ async def lateness(run: FlowRun, terms: Terms, hands: Hands) -> timedelta | None
     return late if late > await grace(terms.cron, hands.time_zone, due) else None
 
 
-def this_run() -> FlowRun:
-    """The flow run that we are in. Raises RuntimeError outside of one."""
-    context = FlowRunContext.get()
-    if context is None or context.flow_run is None:
-        raise RuntimeError("this is only known inside a flow run")
-    return context.flow_run
-
-
-async def _rename(run: FlowRun, name: str) -> None:
-    async with get_client() as client:
-        await client.update_flow_run(run.id, name=name)
-
-
 async def _end(run: FlowRun, name: str) -> State:
-    await _rename(run, name)
+    await rename(run, name)
     return Completed(message=name, name="Skipped")

@@ -15,7 +15,9 @@ from beforehand.dispatching import dispatch_due
 from beforehand.ingest.issues import declare
 from beforehand.passes.households import form_households
 from beforehand.passes.outcome import Outcome, what_became
+from beforehand.staff_calls import console_url
 from beforehand.wiring import App, bootstrap
+from flows.chores import Chores, Told, chores_of
 from models.terms import Terms
 from models.vocabulary import Reason
 
@@ -84,7 +86,9 @@ class Hands:
 
     ``rules`` gives the terms of the rules in force by id; ``run_rule(rule_id, now, slot)`` is one pass;
     ``became(rule_id, since)`` tells what became of the messages that it planned since then;
-    ``dispatch()`` sends one batch of what may go now; ``ingest(mapping_file)`` reads sources and counts by source.
+    ``dispatch()`` sends one batch of what may go now; ``ingest(mapping_file, told)`` reads sources, counts by table.
+    ``console`` is the address of the console, empty where there is none; ``brief_at`` is HH:MM in ``time_zone``.
+    ``own`` are the chores of the house, which tests of the passes go without.
     """
 
     clock: Callable[[], datetime]
@@ -95,7 +99,17 @@ class Hands:
     run_rule: Callable[[str, datetime, datetime | None], PassFigures]
     dispatch: Callable[[], SendFigures]
     became: Callable[[str, datetime], Outcome]
-    ingest: Callable[[Path], Mapping[str, Mapping[str, int]]]
+    ingest: Callable[[Path, Told], Mapping[str, Mapping[str, int]]]
+    console: str = ""
+    brief_at: str = "07:00"
+    own: Chores | None = None
+
+    @property
+    def chores(self) -> Chores:
+        """The chores of the house. Raises RuntimeError where none were handed in."""
+        if self.own is None:
+            raise RuntimeError("these hands do passes only")
+        return self.own
 
 
 def of_app(app: App, *, post_room: str = "", stopping: Callable[[], bool] = lambda: False) -> Hands:
@@ -112,7 +126,10 @@ def of_app(app: App, *, post_room: str = "", stopping: Callable[[], bool] = lamb
         run_rule=lambda rule_id, now, slot: passes.run_rule(app, rule_id, now, slot=slot),
         dispatch=lambda: dispatch_due(app, stopping=stopping),
         became=lambda rule_id, since: what_became(app.engine, rule_id, since),
-        ingest=lambda mapping: ingest_and_declare(app, mapping),
+        ingest=lambda mapping, told: ingest_and_declare(app, mapping, told),
+        console=console_url(app),
+        brief_at=app.settings.brief_at,
+        own=chores_of(app),
     )
 
 
@@ -123,12 +140,18 @@ class SourcesUnusable(Exception):
         super().__init__("\n".join(problems))
 
 
-def ingest_counts(app: App, mapping: Path, data: Path | None = None) -> Mapping[str, Mapping[str, int]]:
+def _untold(_what: str, _done: int, _of: int) -> None:
+    """Nobody looks on."""
+
+
+def ingest_counts(
+    app: App, mapping: Path, data: Path | None = None, told: Told = _untold
+) -> Mapping[str, Mapping[str, int]]:
     """Read the sources of ``mapping``; gives by table how many rows were read, new, changed, same and rejected.
 
     Raises MappingErrors and SourcesUnusable.
     """
-    report = ingest.run(app.engine, mapping, now=app.clock(), settings=app.settings, data=data)
+    report = ingest.run(app.engine, mapping, now=app.clock(), settings=app.settings, data=data, progress=told)
     form_households(app, report)
     if report.problems:
         raise SourcesUnusable(report.problems)
@@ -144,12 +167,12 @@ def ingest_counts(app: App, mapping: Path, data: Path | None = None) -> Mapping[
     }
 
 
-def ingest_and_declare(app: App, mapping: Path) -> Mapping[str, Mapping[str, int]]:
+def ingest_and_declare(app: App, mapping: Path, told: Told = _untold) -> Mapping[str, Mapping[str, int]]:
     """``ingest_counts``, and then the known issues are looked for in what is new, so that nobody exposed is missed.
 
     Raises MappingErrors also where an issue file is wrong: what was read stays, and the issues in force stay.
     """
-    counts = ingest_counts(app, mapping)
+    counts = ingest_counts(app, mapping, told=told)
     if app.settings.issues.is_dir():
         declare(app.engine, app.settings.issues, app.clock())
     return counts

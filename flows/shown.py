@@ -48,9 +48,9 @@ def rule_description(terms: Terms, hands: Hands) -> str:
 
 def pass_rows(figures: PassFigures, became: Outcome) -> list[Row]:
     """The table of one pass: matched, withheld by reason, planned, and what became of the planned so far."""
-    rows: list[Row] = [_row("matched", figures.matched, f"{figures.customers:,} customers")]
+    rows: list[Row] = [_row("matched", figures.matched, f"by the rule's conditions; {figures.customers:,} customers")]
     rows += reason_rows("withheld", figures.withheld)
-    rows.append(_row("planned", figures.planned, "messages"))
+    rows.append(_row("planned", figures.planned, "messages that no gate kept back"))
     if figures.tasks:
         rows.append(_row("tasks", figures.tasks, "for a person to do"))
     rows += way_rows(became)

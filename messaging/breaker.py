@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, select, update
 
 from messaging.channels.base import Outcome
+from messaging.events_out import PROVIDER_DOWN, PROVIDER_UP, happened
 from messaging.outcomes import SENDER_CODES
 from models.database import dialect_insert
 from models.housekeeping import Lease, Notice
@@ -124,7 +125,7 @@ def learn(connection: Connection, results: Iterable[tuple[Channel, Outcome]], no
         return
     for one in opened(connection, _names(well) - faults.keys()):
         if one.probing:
-            close(connection, one.name)
+            close(connection, one.name, now)
 
 
 def trip(connection: Connection, name: str, code: str, now: datetime) -> None:
@@ -139,14 +140,18 @@ def trip(connection: Connection, name: str, code: str, now: datetime) -> None:
     changed = {"holder": row["holder"], "until": until}
     connection.execute(put.on_conflict_do_update(index_elements=["duty"], set_=changed))
     if times >= PATIENT or not BROKEN.fullmatch(code):
-        which = " and ".join(channel.value for channel in Open(name, code, times, until).channels)
-        call_staff(connection, f"provider:{name}", f"{which}: nothing is sent, because {name} says {code}", now)
+        channels = [channel.value for channel in Open(name, code, times, until).channels]
+        said = f"{' and '.join(channels)}: nothing is sent, because {name} says {code}"
+        if call_staff(connection, f"provider:{name}", said, now):
+            told = {"channels": channels, "code": code, "times": times}
+            happened(connection, PROVIDER_DOWN, f"provider:{name}", now, told)
 
 
-def close(connection: Connection, name: str) -> None:
+def close(connection: Connection, name: str, now: datetime) -> None:
     """All goes again, and staff need not look any more."""
     connection.execute(delete(lease).where(lease.c.duty == f"{PAUSE}{name}"))
-    dismiss(connection, f"provider:{name}")
+    if dismiss(connection, f"provider:{name}"):
+        happened(connection, PROVIDER_UP, f"provider:{name}", now)
     _log.info("%s is well again", name)
 
 
@@ -163,9 +168,9 @@ def call_staff(connection: Connection, topic: str, said: str, now: datetime) -> 
     return news
 
 
-def dismiss(connection: Connection, topic: str) -> None:
-    """Take a notice back: what it told is over."""
-    connection.execute(delete(notice).where(notice.c.topic == topic[:LONGEST_TOPIC]))
+def dismiss(connection: Connection, topic: str) -> bool:
+    """Take a notice back: what it told is over. Returns whether there was one."""
+    return bool(connection.execute(delete(notice).where(notice.c.topic == topic[:LONGEST_TOPIC])).rowcount)
 
 
 def _proves_well(outcome: Outcome) -> bool:

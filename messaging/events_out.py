@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
+from models.delivery import Message
 from models.staff import EventOut
+from models.vocabulary import MessageState
 
 event_out: Any = EventOut.__table__  # type: ignore[attr-defined]
+message: Any = Message.__table__  # type: ignore[attr-defined]
 
 RULE_MATCHED = "beforehand.rule.matched"
 MESSAGE_UNKNOWN = "beforehand.message.unknown"
@@ -41,6 +44,18 @@ def happened(
     """Write down that ``event`` happened to ``about`` (``rule:ID``, ``provider:ACCOUNT`` ...); ids and counts only."""
     row = {"event": event, "about": about[:120], "content": dict(content or {}), "happened_at": now}
     connection.execute(insert(event_out).values(row))
+
+
+def happened_unknown(connection: Connection, message_ids: Collection[int], now: datetime) -> None:
+    """Of these messages nobody knows whether they went: one event a rule, which counts them by channel."""
+    m = message.c
+    unknown = (m.id.in_(message_ids), m.state == MessageState.UNKNOWN)
+    counted = select(m.rule_id, m.channel, func.count()).where(*unknown).group_by(m.rule_id, m.channel)
+    found: dict[str, dict[str, int]] = {}
+    for rule_id, channel, count in connection.execute(counted.order_by(m.rule_id, m.channel)):
+        found.setdefault(rule_id, {})[channel] = count
+    for rule_id, counts in found.items():
+        happened(connection, MESSAGE_UNKNOWN, f"rule:{rule_id}", now, {"by_channel": counts})
 
 
 def untold(connection: Connection, limit: int = 200) -> list[Happened]:

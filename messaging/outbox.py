@@ -32,6 +32,7 @@ from messaging import breaker
 from messaging.breaker import PAUSE
 from messaging.claims import CLAIMABLE, Claim, Claimed, attempt, claim_of, evidence, message
 from messaging.consents import heed
+from messaging.events_out import happened_unknown
 from messaging.journal import Journal
 from messaging.journal.past import recall
 from messaging.pace import Rates, room, take_turns
@@ -350,6 +351,7 @@ def reap(engine: Engine, now: datetime, *, at: At = nowhere) -> ReapReport:
         if flying:
             seen = {"kind": "lease_over", "seen_at": now, "content": None}
             connection.execute(insert(evidence), [{"attempt_id": key, **seen} for key in flying])
+            happened_unknown(connection, lost, now)
         at(Point.REAPING)
     return ReapReport(len(claimed), len(flying))
 

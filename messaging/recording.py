@@ -15,6 +15,7 @@ from messaging.candidates import UNTOLD
 from messaging.channels.base import Outcome
 from messaging.claims import Claim, attempt, evidence, message
 from messaging.consents import silence
+from messaging.events_out import happened_unknown
 from messaging.journal import Journal, Restored
 from messaging.outcomes import retry_at
 from messaging.points import At, Point, nowhere
@@ -94,6 +95,8 @@ def record_all(
         if moved.keys() & set(UNTOLD):
             # where the address is bad, the rule's other channel may still show the voucher
             take_back(connection, [claim.match_id for claim, outcome in results if not outcome.bad_address], now)
+        if MessageState.UNKNOWN in moved:
+            happened_unknown(connection, _newly_unknown(known, standing), now)
         _write_evidence(connection, results, now)
         follow(connection, [_asked(claim, outcome) for claim, outcome in results], now)
         breaker.learn(connection, [(claim.channel, outcome) for claim, outcome in results], now)
@@ -227,6 +230,13 @@ def _write_messages(
     )
     connection.execute(change, rows)
     return Counter(MessageState(row["goes"]) for row in rows)
+
+
+def _newly_unknown(known: list[tuple[Claim, Outcome, str | None]], standing: Mapping[int, Standing]) -> list[int]:
+    """The messages of tries without a clear answer, of which that was not known before."""
+    flying = MessageState.IN_FLIGHT
+    unknown = [claim for claim, outcome, _ in known if outcome.kind is OutcomeClass.UNKNOWN]
+    return [claim.message_id for claim in unknown if standing[claim.attempt_id].message is flying]
 
 
 def _message_row(key: int, at: Standing, goes: Next, now: datetime) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from models.delivery import (
 )
 from models.housekeeping import Change, Guesses, Lease, Notice, Pace, RuleInForce, ShareHistory, Switch
 from models.issue import Exposure, KnownIssue
-from models.staff import Audit, EventOut, HeldRun, Process
+from models.staff import Audit, EventOut, HeldRun, Memo, Process
 from models.webhook import Webhook
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "Lease",
     "Mark",
     "Match",
+    "Memo",
     "Message",
     "Notice",
     "Order",

@@ -1,4 +1,4 @@
-"""Rows for whoever is on duty: runs that the brake holds, the audit log, events for Prefect, the processes that run."""
+"""Rows for whoever is on duty: runs that the brake holds, the audit log, events for Prefect, processes, memos."""
 
 from datetime import datetime
 from typing import Any
@@ -109,3 +109,15 @@ class Process(Base, table=True):
     started_at: datetime = required_moment()
     seen_at: datetime = required_moment()
     ahead_ms: int | None = Field(default=None, sa_type=BigKey)
+
+
+class Memo(Base, table=True):
+    """What the house notes for itself from one time to the next: when it last wrote the morning brief, which
+    automations it has made in which Prefect server.
+    """
+
+    __tablename__ = "memo"
+
+    topic: str = Field(primary_key=True, max_length=100)
+    said: str = Field(default="", max_length=200)
+    at: datetime = required_moment()

@@ -7,6 +7,7 @@ import typer
 
 from beforehand.cli import (
     backtest,
+    brief,
     check,
     customer,
     demo,
@@ -55,6 +56,7 @@ app.command("explain")(explain.explain)
 app.command("run")(preview.run)
 app.command("status")(status.status)
 app.command("doctor")(doctor.doctor)
+app.command("brief")(brief.brief)
 app.command("stop")(switches.stop)
 app.command("resume")(switches.resume)
 app.command("backtest")(backtest.backtest)

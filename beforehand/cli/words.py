@@ -3,14 +3,15 @@
 from typing import TYPE_CHECKING
 from unicodedata import category
 
+from beforehand.counting import CHANNELS as CHANNELS
+from beforehand.counting import some as some
+
 if TYPE_CHECKING:
     from messaging.costs import ChannelCost, Cost
 
 PRICE_SETTINGS = {"sms": "BEFOREHAND_SMS_PRICE", "voice": "BEFOREHAND_CALL_PRICE", "email": "BEFOREHAND_EMAIL_PRICE"}
 
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
-
-CHANNELS = {"sms": ("SMS", "SMS"), "voice": ("call", "calls"), "email": ("e-mail", "e-mails")}
 
 
 def plainly(text: str) -> str:
@@ -28,11 +29,6 @@ def safe(text: str) -> str:
     from beforehand.cli.problems import clean
 
     return escape(clean(text))
-
-
-def some(count: int, one: str, many: str = "") -> str:
-    """A number with its noun: ``1 match``, ``1,200 matches``."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def cost_lines(cost: "Cost") -> list[str]:

@@ -85,6 +85,7 @@ def duties(hands: Hands, work: Work, book: RuleBook, prefect: PrefectWatch) -> l
         Beat("rules", 2, rules),
         Beat("deployments", 1, prefect.bring_in_line),
         Beat("notices", 2, prefect.tell_rules),
+        Beat("events out", 2, prefect.tell_events),
         Beat("reap", 10, reap),
         Beat("fall back", 10, prefect.passes_without),
         Beat("mail", 5, mail),

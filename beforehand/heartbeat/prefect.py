@@ -25,13 +25,14 @@ class PrefectSide:
     """What is asked of Prefect. ``is_up`` is blocking; ``bring_in_line`` takes the rules in force and says what it did.
 
     ``crash_dead_runs`` gives how many runs it marked. ``tell_rules`` shows staff the rules in force, and why an edit of
-    them was refused.
+    them was refused. ``tell_events`` tells what happened, and gives how many events Prefect was found to have.
     """
 
     is_up: Callable[[], bool]
     bring_in_line: Callable[[Mapping[str, Terms]], Awaitable[object]]
     crash_dead_runs: Callable[[datetime], Awaitable[int]]
     tell_rules: Callable[[Mapping[str, Terms], str], Awaitable[object]] | None = None
+    tell_events: Callable[[], Awaitable[int]] | None = None
 
 
 class PrefectWatch:
@@ -46,6 +47,11 @@ class PrefectWatch:
         self._untold = False
         self._one_at_a_time = asyncio.Lock()
         self._done_without: set[tuple[str, datetime]] = set()
+
+    @property
+    def out_of_line(self) -> bool:
+        """Whether the rules, or the server, have changed since deployments were last looked at."""
+        return self._out_of_line
 
     def rules_changed(self) -> None:
         """Let the next beat bring the deployments in line."""
@@ -64,6 +70,11 @@ class PrefectWatch:
             except BaseException:
                 self._untold = True
                 raise
+
+    async def tell_events(self) -> None:
+        """Tell what happened; while Prefect is down it waits in its rows."""
+        if self.up and self._side.tell_events:
+            await self._side.tell_events()
 
     async def look(self) -> None:
         """Notice Prefect coming and going."""

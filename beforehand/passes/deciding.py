@@ -17,6 +17,7 @@ from beforehand.passes.telling import tell_webhooks
 from beforehand.wiring import App
 from messaging import guards
 from messaging.candidates import TABLES, candidate, fill_from_subjects, open_for_decision
+from messaging.events_out import RULE_MATCHED, happened
 from messaging.guards.times import count_waiting
 from messaging.onlookers import Passed, tell
 from messaging.plan import insert_if_new, keep_version, one_decision_at_a_time, plan_new
@@ -92,6 +93,8 @@ def run_rule(
         bring_one_into_force(connection, rule, now)
         note_share(connection, app.settings.holdout, now)
         report = pass_on(connection, app, rule, now, slot=slot, random=random)
+        if report.matched:
+            _tell_matched(connection, report)
     if not report.skipped:
         tell(Passed(rule_id, took(), report.matched, report.planned, report.withheld))
     return report
@@ -106,6 +109,12 @@ def _timed(rule_id: str) -> Iterator[Callable[[], float]]:
     except Exception:
         tell(Passed(rule_id, monotonic() - began, failed=True))
         raise
+
+
+def _tell_matched(connection: Connection, report: PassReport) -> None:
+    counts = {"matched": report.matched, "customers": report.customers, "planned": report.planned}
+    told = counts | {"withheld": sum(report.withheld.values()), "status": report.status, "version": report.version[:12]}
+    happened(connection, RULE_MATCHED, f"rule:{report.rule_id}", report.now, told)
 
 
 def pass_on(

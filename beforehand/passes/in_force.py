@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, select
 
 from beforehand.wiring import App
+from messaging.events_out import RULES_REFUSED, happened
 from messaging.plan import keep_version
 from messaging.shares import note_share
 from models.database import dialect_insert, writing
@@ -31,7 +32,15 @@ def write_down(app: App, loaded: RuleSet, problems: str, now: datetime) -> None:
     with writing(app.engine) as connection:
         bring_into_force(connection, loaded.rules, now)
         note_share(connection, app.settings.holdout, now)
+        if problems and problems != _refused_for(connection):
+            happened(connection, RULES_REFUSED, RULES, now, {"problems": len(problems.splitlines())})
         notice(connection, RULES, problems, now)
+
+
+def _refused_for(connection: Connection) -> str | None:
+    """What the rule files are refused for already."""
+    said: str | None = connection.execute(select(NOTICE.c.said).where(NOTICE.c.topic == RULES)).scalar_one_or_none()
+    return said
 
 
 def bring_into_force(connection: Connection, rules: Mapping[str, Rule], now: datetime) -> None:

@@ -30,6 +30,7 @@ from models.terms import Terms
 
 if TYPE_CHECKING:
     from beforehand.web.listening import InThread
+    from flows.news import News
     from flows.worker import InProcess
 
 log = logging.getLogger("beforehand.house")
@@ -86,12 +87,19 @@ class House:
         self._child, self._only, self._sources, self._pulse = child, frozenset(only), sources, pulse
         self._worker: InProcess | None = None
         self._heartbeat: Heartbeat | None = None
+        self._news: News | None = None
         self._closing = False
         self._clockwork: Heartbeat | None = None
         self._words = Words(app.engine, app.clock)
         self.presence = Presence(app.engine, app.clock, self.boot, self.parts, lambda: self.book.digest)
         self.hands: Hands = of_app(self.app, post_room=self.addresses.post_room or "", stopping=lambda: self._closing)
-        side = PrefectSide(lambda: is_healthy(self._api), self._bring_in_line, self._crash_dead_runs, self._tell_rules)
+        side = PrefectSide(
+            lambda: is_healthy(self._api),
+            self._bring_in_line,
+            self._crash_dead_runs,
+            self._tell_rules,
+            self._tell_events,
+        )
         self.watch = PrefectWatch(side, self.hands)
         self._keepers = {part.name: Keeper(part, self.parts, self._words.tell) for part in self._all_parts()}
 
@@ -279,8 +287,6 @@ class House:
 
         await self.watch.look()
         await self._crash_dead_runs(self.app.clock())
-        if self.holding or not self._pulse:
-            await self.watch.bring_in_line()
         worker = self._worker = InProcess(self.boot)
         working = asyncio.ensure_future(worker.start(printer=lambda *_: None))
         try:
@@ -295,14 +301,28 @@ class House:
 
     def _warm_up(self) -> None:
         """While the server starts: what takes seconds to import or to compile, and would hold up the first run."""
-        for name in ("flows.worker", "prefect.artifacts"):
+        for name in ("flows.worker", "flows.news", "prefect.artifacts"):
             importlib.import_module(name)
         self._warm_dispatch()
 
     async def _bring_in_line(self, rules: Mapping[str, Terms]) -> object:
+        from flows.automations import install
         from flows.deployments import bring_in_line, wanted
 
-        return await bring_in_line(wanted(rules, self.hands, self._sources))
+        def interrupted() -> bool:
+            return self._closing or self.watch.out_of_line  # an edit meanwhile goes first
+
+        done = await bring_in_line(wanted(rules, self.hands, self._sources), stopping=interrupted)
+        if not interrupted():
+            await install(self.app.engine, self.app.clock)
+        return done
+
+    async def _tell_events(self) -> int:
+        from flows.news import News
+
+        if self._news is None:
+            self._news = News(self.app.engine, self.app.clock)
+        return await self._news.tell()
 
     async def _tell_rules(self, rules: Mapping[str, Terms], problems: str) -> None:
         from flows.notices import tell_rules

@@ -78,7 +78,7 @@ def start_prefect(settings: Settings) -> PrefectChild:
     """Set this process up for our own Prefect server, before prefect is imported, and make (not start) the child."""
     home = settings.var / "prefect"
     home.mkdir(parents=True, exist_ok=True)
-    environment = prefect_environment(home, settings.prefect_port)
+    environment = prefect_environment(home, settings.prefect_port, days=settings.prefect_days)
     put_in_place(environment)
     if settings.delivery == "post_room":
         drop_proxies()

@@ -111,6 +111,7 @@ class Demo:
             if not await unless(stop, house.ready()):
                 log = self._folder.path / "prefect-server.log"
                 raise NotStarted(f"The Prefect server did not become ready; see {log}")
+            await unless(stop, house.watch.bring_in_line())
             self._watch.mark("ready")
             return await self._rounds(stop, house, loaded)
 

@@ -62,7 +62,7 @@ class World:
             run_rule=self.run_rule,
             dispatch=lambda: Figures(sent=self.batches.pop() if self.batches else 0),
             became=lambda _rule, _since: Outcome(),
-            ingest=lambda _: {},
+            ingest=lambda _, _told: {},
         )
         self.watch = PrefectWatch(PrefectSide(lambda: self.up, self.line_up, self.dead), self.hands)
 

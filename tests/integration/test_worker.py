@@ -3,85 +3,40 @@
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import httpx
 import pytest
 import pytest_asyncio
-from dateutil.relativedelta import relativedelta
+from sqlalchemy import Engine
 
-from beforehand.passes.outcome import Outcome
 from beforehand.runtime.child import PrefectChild
 from beforehand.runtime.ports import free_port
 from flows.environment import prefect_environment, put_in_place
-from models.terms import OncePer, Send, Terms
-from models.vocabulary import Channel, Purpose, Reason, RuleStatus
+from messaging import events_out
+from models.database import reading, writing
+from models.vocabulary import RuleStatus
+from tests.integration.prefect_world import (
+    EVENT_RULE,
+    LATE_ORDER,
+    NOON,
+    Application,
+    artifacts_of,
+    ended,
+    hands_of,
+    line_up,
+    passes_begun,
+    ran_now,
+    run_now,
+    schedules_of,
+    until,
+    void,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-LATE_ORDER = Terms(
-    rule_id="late-order",
-    version="a" * 64,
-    title="Say sorry for a late order",
-    status=RuleStatus.LIVE,
-    purpose=Purpose.SERVICE,
-    priority=80,
-    subject="order",
-    steps=(Send("late-order", by=(Channel.SMS,)),),
-    once=OncePer("order"),
-    owner="delivery-care@example.com",
-    why="A delay we mention first costs one message.",
-    cron=("*/15 * * * *",),
-    valid_for=relativedelta(hours=12),
-)
-EVENT_RULE = replace(LATE_ORDER, rule_id="dropped-callback", cron=(), events=("call.ended",))
-
-
-@dataclass
-class Pass:
-    """A pass as ``passes.run_rule`` reports it."""
-
-    matched: int = 42
-    customers: int = 40
-    planned: int = 39
-    withheld: Mapping[Reason, int] = field(default_factory=lambda: {Reason.OPTED_OUT: 3})
-    tasks: int = 0
-    skipped: bool = False
-
-
-@dataclass
-class Dispatched:
-    sent: int = 0
-    failed: int = 0
-    unknown: int = 0
-    withheld: Mapping[Reason, int] = field(default_factory=dict)
-
-
-class Application:
-    """The plain functions behind the flows, as small as they can be; it keeps what it was asked."""
-
-    def __init__(self) -> None:
-        self.passes: list[tuple[str, datetime | None]] = []
-        self.to_send = 0
-        self.meanwhile: Callable[[], None] = lambda: None
-
-    def run_rule(self, rule_id: str, now: datetime, slot: datetime | None) -> Pass:
-        self.passes.append((rule_id, slot))
-        self.meanwhile()
-        self.to_send = 39
-        return Pass()
-
-    def became(self, rule_id: str, since: datetime) -> Outcome:
-        return Outcome(sent=30, waiting=9) if self.passes else Outcome()
-
-    def dispatch(self) -> Dispatched:
-        sent, self.to_send = self.to_send, 0
-        return Dispatched(sent=sent)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -125,76 +80,11 @@ async def worker(server: str) -> AsyncIterator[Any]:
 @pytest.fixture
 def application() -> Application:
     """An application in the hands of the flows."""
-    from flows.hands import Hands, hold
+    from flows.hands import hold
 
     app = Application()
-    hold(
-        Hands(
-            clock=lambda: datetime.now(UTC),
-            time_zone="Europe/Berlin",
-            rules_folder=Path("rules/catalog"),
-            post_room="http://127.0.0.1:8025",
-            rules=lambda: {"late-order": LATE_ORDER, "dropped-callback": EVENT_RULE},
-            run_rule=app.run_rule,
-            dispatch=app.dispatch,
-            became=app.became,
-            ingest=lambda _: {"orders": {"read": 3, "new": 2, "rejected": 1}},
-        )
-    )
+    hold(hands_of(app))
     return app
-
-
-async def line_up(*rules: Terms) -> Any:
-    from flows.deployments import bring_in_line, wanted
-    from flows.hands import held
-
-    return await bring_in_line(wanted({terms.rule_id: terms for terms in rules}, held()))
-
-
-async def run_now(name: str) -> UUID:
-    from flows.deployments import deployment_ids, start_run
-
-    return await start_run((await deployment_ids())[name])
-
-
-async def ran_now(name: str) -> Any:
-    """One run to its end. Prefect gives a slot back a little after the run before it has ended, so ask again then."""
-    for _ in range(20):
-        run = await ended(await run_now(name))
-        if "concurrency limit" not in (run.state.message or ""):
-            return run
-        await asyncio.sleep(0.5)
-    raise AssertionError("the slot of the run before was never given back")
-
-
-async def until(look: Callable[[], Awaitable[Any]], seconds: float = 20) -> Any:
-    for _ in range(int(seconds / 0.2)):
-        found = await look()
-        if found:
-            return found
-        await asyncio.sleep(0.2)
-    raise AssertionError(f"nothing came within {seconds} s")
-
-
-async def ended(run_id: UUID) -> Any:
-    from prefect.client.orchestration import get_client
-
-    async with get_client() as client:
-
-        async def look() -> Any:
-            run = await client.read_flow_run(run_id)
-            return run if run.state and run.state.is_final() else None
-
-        return await until(look)
-
-
-async def schedules_of(name: str) -> list[Any]:
-    from prefect.client.orchestration import get_client
-
-    from flows.deployments import deployment_ids
-
-    async with get_client() as client:
-        return list((await client.read_deployment((await deployment_ids())[name])).schedules)
 
 
 async def test_staff_see_why_an_edit_of_the_rules_was_refused(server: str) -> None:
@@ -211,9 +101,6 @@ async def test_staff_see_why_an_edit_of_the_rules_was_refused(server: str) -> No
 
 async def test_a_run_of_a_rule_is_a_pass_that_reads_well(worker: Any, application: Application) -> None:
     """The contract with Prefect: our worker takes a run of a deployment, and its flow names, tags and reports it."""
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
-
     await line_up(LATE_ORDER)
     run = await ran_now("late-order")
     assert run.state.is_completed()
@@ -223,10 +110,9 @@ async def test_a_run_of_a_rule_is_a_pass_that_reads_well(worker: Any, applicatio
     assert run.parameters == {"rule_id": "late-order"}
     assert run.infrastructure_pid == worker.boot
     assert application.passes == [("late-order", run.expected_start_time)]
-    async with get_client() as client:
-        (artifact,) = await client.read_artifacts(
-            artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
-        )
+    shown = await artifacts_of(run.id)
+    artifact = shown["late-order"]
+    assert "http://127.0.0.1:8001/" in shown["console"].data
     for word in ("matched", "the customer has opted out", "planned", "sent", "failed", "waiting"):
         assert word in str(artifact.data)
     for word in ("A delay we mention first", "delivery-care@example.com", "late-order.yaml", "http://127.0.0.1:8025"):
@@ -254,7 +140,8 @@ async def test_a_cron_deployment_gets_scheduled_runs_within_15_seconds(server: s
     async with get_client() as client:
 
         async def look() -> Any:
-            return [run for run in await client.read_flow_runs(flow_run_filter=scheduled) if run.auto_scheduled]
+            found = await client.read_flow_runs(flow_run_filter=scheduled)
+            return [run for run in found if run.auto_scheduled and "rule:at-nine" in run.tags]
 
         runs = await until(look, seconds=15)
     from zoneinfo import ZoneInfo
@@ -278,7 +165,8 @@ async def test_a_pause_by_staff_survives_an_edit_of_the_rule(server: str, applic
         deployment = (await deployment_ids())["late-order"]
         await client.update_deployment_schedule(deployment, schedule.id, active=False)
         await client.create_deployment_schedules(deployment, [by_hand])
-    assert (await line_up(LATE_ORDER)).same == ["late-order", "dispatch", "ingest"]
+    again = await line_up(LATE_ORDER)
+    assert ("late-order" in again.same, again.changed) == (True, [])
     edited = replace(LATE_ORDER, version="b" * 64, cron=("0 * * * *", "0 9 * * 1"))
     assert (await line_up(edited)).changed == ["late-order"]
     now = {one.slug: (one.schedule.cron, one.active) for one in await schedules_of("late-order")}
@@ -438,9 +326,188 @@ async def test_the_ui_may_call_nobody_outside(server: str) -> None:
     assert settings["api_url"] == server
 
 
-async def passes_begun(application: Application, count: int) -> bool:
-    return len(application.passes) >= count
+async def test_edits_go_first_then_what_is_new_by_priority_and_what_was_left_is_done_next(
+    server: str, application: Application
+) -> None:
+    from flows.deployments import bring_in_line, wanted
+    from flows.hands import held
+
+    new = [replace(LATE_ORDER, rule_id=f"new-{number}", priority=number) for number in range(1, 9)]
+    gone = replace(LATE_ORDER, rule_id="gone")
+    await line_up(LATE_ORDER, gone)
+    edited = replace(LATE_ORDER, version="d" * 64, title="Edited")
+    wishes = wanted({terms.rule_id: terms for terms in [edited, *new]}, held())
+    looks = iter([False] * 4)
+    first = await bring_in_line(wishes, stopping=lambda: next(looks, True))
+    assert (first.changed, first.removed, sorted(first.created)) == (["late-order"], ["gone"], ["new-7", "new-8"])
+    assert first.left == [f"new-{number}" for number in range(6, 0, -1)]
+    second = await bring_in_line(wishes)
+    assert (len(second.created), second.changed, second.left) == (6, [], [])
 
 
-def void(_: object) -> None:
-    """Forget a value."""
+async def test_heavy_runs_go_one_after_the_other_and_keep_no_rule_waiting(
+    worker: Any, application: Application
+) -> None:
+    from prefect.client.orchestration import get_client
+
+    go = threading.Event()
+    application.meanwhile = lambda: void(go.wait(20))
+    await line_up(LATE_ORDER)
+    ingest = await run_now("ingest", sources="shop.yaml")
+    await until(lambda: heavy_begun(application, "ingest"))
+    backtest = await run_now("backtest", rule_id="late-order", begin="2026-03-01", end="2026-03-08")
+    async with get_client() as client:
+
+        async def waits() -> bool:
+            state = (await client.read_flow_run(backtest)).state
+            return state is not None and state.name == "AwaitingConcurrencySlot"
+
+        await until(waits)
+    application.meanwhile = lambda: None
+    assert (await ran_now("late-order")).state.is_completed(), "the places of the worker are free"
+    assert application.heavy == ["ingest"]
+    go.set()
+    assert (await ended(ingest)).name == "ingest · 2 new, 1 rejected"
+    async with get_client() as client:
+        await client.set_flow_run_state(backtest, scheduled_now(), force=True)  # Prefect itself asks again after 30 s
+    run = await ended(backtest)
+    assert (run.name, application.heavy) == ("backtest late-order · 7 occasions, 5 messages", ["ingest", "backtest"])
+    shown = await artifacts_of(backtest)
+    assert shown["backtest-late-order-progress"].data == 100.0
+    assert "the customer has heard enough from us lately | 2" in shown["backtest-late-order"].data
+    assert "1 Mar 2026" in shown["backtest-late-order-days"].data
+
+
+async def test_a_backtest_that_makes_no_sense_says_why(worker: Any, application: Application) -> None:
+    await line_up(LATE_ORDER)
+    asked = {"rule_id": "late-order", "begin": "2026-03-08", "end": "2026-03-01"}
+    for wrong, said in (
+        ({}, "The period ends before it begins."),
+        ({"begin": "yesterday"}, "'yesterday' is not a day or a moment"),
+        ({"rule_id": "late-oder"}, "There is no rule 'late-oder' in force."),
+    ):
+        run = await ended(await run_now("backtest", **(asked | wrong)))
+        assert (run.state.is_failed(), said in run.state.message) == (True, True)
+
+
+async def test_the_brief_is_an_artifact_each_morning(worker: Any, application: Application) -> None:
+    await line_up(LATE_ORDER)
+    (schedule,) = await schedules_of("brief")
+    assert (schedule.schedule.cron, schedule.schedule.timezone) == ("0 7 * * *", "Europe/Berlin")
+    run = await ran_now("brief")
+    assert run.name == "morning brief · 42 messages sent, nothing needs a person"
+    assert (
+        "**42 messages** went out since yesterday 13:00: 42 SMS." in (await artifacts_of(run.id))["morning-brief"].data
+    )
+
+
+async def test_what_happened_is_in_the_event_feed_once_whoever_tells_it(
+    server: str, application: Application, sqlite_engine: Engine
+) -> None:
+    from flows.news import News
+
+    await line_up(LATE_ORDER)
+    since = datetime.now(UTC)
+    with writing(sqlite_engine) as connection:
+        for number in range(3):
+            events_out.happened(connection, events_out.RULE_MATCHED, "rule:late-order", since, {"matched": number})
+        events_out.happened(connection, events_out.PROVIDER_DOWN, "provider:smtp", since, {"code": "550"})
+    first, second = (News(sqlite_engine, lambda: datetime.now(UTC)) for _ in range(2))
+    assert await first.tell() == 0, "posted; told when Prefect has written them down"
+    await second.tell()  # another process took over in between
+
+    async def told() -> bool:
+        await second.tell()
+        with reading(sqlite_engine) as connection:
+            return not events_out.untold(connection)
+
+    await until(told)
+    feed = [event for event in await events_since(since) if event.event.startswith("beforehand.")]
+    matched = [event for event in feed if event.event == events_out.RULE_MATCHED]
+    assert sorted(event.payload["matched"] for event in matched) == [0, 1, 2]
+    assert len(feed) == 4
+    assert matched[0].resource["prefect.resource.id"] == "beforehand.rule.late-order"
+    assert matched[0].resource["prefect.resource.name"] == "the rule late-order found customers"
+    assert [related["prefect.resource.name"] for related in matched[0].related] == ["late-order"]
+
+
+async def test_the_ready_automations_call_staff_and_stay_as_staff_leave_them(
+    worker: Any, application: Application, sqlite_engine: Engine
+) -> None:
+    from prefect.client.orchestration import get_client
+
+    from flows.automations import READY, install
+    from flows.news import News
+    from messaging import memos
+
+    await line_up(LATE_ORDER)
+    names = [ready.name for ready in READY]
+
+    async def make() -> list[str]:
+        return await install(sqlite_engine, lambda: datetime.now(UTC))
+
+    assert (await make(), await make()) == (names, [])
+    with writing(sqlite_engine) as connection:
+        events_out.happened(connection, events_out.BRAKE_PULLED, "rule:late-order", datetime.now(UTC), {"count": 812})
+    await News(sqlite_engine, lambda: datetime.now(UTC)).tell()
+    await until(lambda: staff_called(application))
+    assert application.called == [("beforehand.brake.pulled", "rule:late-order")]
+    async with get_client() as client:
+        there = {one.name: one for one in await client.read_automations()}
+        assert {name: there[name].tags for name in names} == {name: ["beforehand"] for name in names}
+        await client.pause_automation(there[names[0]].id)
+        await client.delete_automation(there[names[1]].id)
+        assert await make() == []
+        assert [(one.name, one.enabled) for one in await client.read_automations()] == [(names[0], False)]
+        with writing(sqlite_engine) as connection:  # as if Prefect's database had been another one
+            memos.note(connection, f"automation:{names[1]}", "another", NOON)
+        assert await make() == [names[1]]
+
+
+async def test_what_prefect_keeps_too_long_is_cleared(worker: Any, application: Application) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+
+    from flows.notices import tell_rules
+    from flows.retention import clear_notices, clear_runs
+
+    await line_up(LATE_ORDER)
+    run = await ran_now("retention")
+    assert run.name == "retention · 3 cleared"
+    for problems in ("wrong", ""):
+        await tell_rules({"late-order": LATE_ORDER}, problems)
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    async with get_client() as client:
+        assert await clear_runs(client, datetime.now(UTC) - timedelta(days=1)) == (0, 0)
+        runs, artifacts = await clear_runs(client, later)
+        assert min(runs, artifacts) >= 1
+        with pytest.raises(ObjectNotFound):
+            await client.read_flow_run(run.id)
+        assert await clear_notices(client, later) >= 1
+        assert await clear_notices(client, later) == 0, "the newest stays"
+    assert await artifacts_of(run.id) == {}
+
+
+async def heavy_begun(application: Application, name: str) -> bool:
+    return name in application.heavy
+
+
+async def staff_called(application: Application) -> bool:
+    return bool(application.called)
+
+
+def scheduled_now() -> Any:
+    from prefect.states import Scheduled
+
+    return Scheduled(scheduled_time=datetime.now(UTC))
+
+
+async def events_since(since: datetime) -> list[Any]:
+    from prefect.client.orchestration import get_client
+    from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFilter
+
+    only = EventFilter(
+        occurred=EventOccurredFilter(since=since - timedelta(minutes=1)), event=EventNameFilter(prefix=["beforehand."])
+    )
+    async with get_client() as client:
+        return list((await client.read_events(only, limit=50)).events)

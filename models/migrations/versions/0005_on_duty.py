@@ -83,6 +83,14 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "memo",
+        sa.Column("topic", sa.String(length=100), nullable=False),
+        sa.Column("said", sa.String(length=200), nullable=False),
+        sa.Column("at", models.types.UTCDateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("topic", name=op.f("pk_memo")),
+    )
+
+    op.create_table(
         "process",
         sa.Column("boot", sa.String(length=100), nullable=False),
         sa.Column("host", sa.String(length=255), nullable=False),
@@ -160,6 +168,7 @@ def downgrade() -> None:
         batch_op.drop_column("held_run_id")
 
     op.drop_table("process")
+    op.drop_table("memo")
     with op.batch_alter_table("held_run", schema=None) as batch_op:
         batch_op.drop_index(
             "ix_held_run_open", sqlite_where=sa.text("ended_at IS NULL"), postgresql_where=sa.text("ended_at IS NULL")
