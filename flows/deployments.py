@@ -23,6 +23,7 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.utilities.callables import parameter_schema
 
+from flows.approve import approve_held_run
 from flows.dispatch import dispatch_due
 from flows.environment import POOL
 from flows.evaluate import evaluate_rule
@@ -39,7 +40,7 @@ SLUG = "rule-"
 
 @dataclass(frozen=True)
 class Wanted:
-    """A deployment as it should be."""
+    """A deployment as it should be. ``at_once``: how many of its runs may go at a time (None: all)."""
 
     flow: Flow[Any, Any]
     entrypoint: str
@@ -49,6 +50,7 @@ class Wanted:
     parameters: dict[str, Any]
     crons: tuple[str, ...] = ()
     zone: str = "UTC"
+    at_once: int | None = 1
 
     @property
     def version(self) -> str:
@@ -91,6 +93,16 @@ def wanted(rules: Mapping[str, Terms], hands: Hands, sources: str | None = None)
             "Read customers, orders, calls and the rest from the sources that a mapping file declares.",
             [OURS],
             {"sources": sources} if sources else {},
+        ),
+        Wanted(
+            approve_held_run,
+            "flows.approve.approve_held_run",
+            "approve",
+            "Asks a second person about a run that the brake holds. The heartbeat opens one for each held run: it "
+            "waits as *Suspended*, and *Resume* shows the form. On the command line: `beforehand approve`.",
+            [OURS, "approval"],
+            {},
+            at_once=None,
         ),
     ]
 
@@ -171,11 +183,15 @@ async def _create(client: PrefectClient, wish: Wanted) -> None:
         entrypoint=wish.entrypoint,
         work_pool_name=POOL,
         schedules=_schedules(wish),
-        concurrency_limit=1,
-        concurrency_options=ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
+        concurrency_limit=wish.at_once,
+        concurrency_options=_one_at_a_time() if wish.at_once else None,
         parameter_openapi_schema=parameter_schema(wish.flow).model_dump(),
         enforce_parameter_schema=True,
     )
+
+
+def _one_at_a_time() -> ConcurrencyOptions:
+    return ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
 
 
 async def _change(client: PrefectClient, wish: Wanted, found: DeploymentResponse) -> None:

@@ -16,6 +16,7 @@ from beforehand.ingest.issues import declare
 from beforehand.passes.households import form_households
 from beforehand.passes.outcome import Outcome, what_became
 from beforehand.wiring import App, bootstrap
+from flows.asking import Asked, Taken, asked_of, take_answer
 from models.terms import Terms
 from models.vocabulary import Reason
 
@@ -85,6 +86,7 @@ class Hands:
     ``rules`` gives the terms of the rules in force by id; ``run_rule(rule_id, now, slot)`` is one pass;
     ``became(rule_id, since)`` tells what became of the messages that it planned since then;
     ``dispatch()`` sends one batch of what may go now; ``ingest(mapping_file)`` reads sources and counts by source.
+    ``question(held_run)`` is what a second person is asked, and ``answer(held_run, approve, by, because)`` takes it.
     """
 
     clock: Callable[[], datetime]
@@ -96,6 +98,8 @@ class Hands:
     dispatch: Callable[[], SendFigures]
     became: Callable[[str, datetime], Outcome]
     ingest: Callable[[Path], Mapping[str, Mapping[str, int]]]
+    question: Callable[[int], Asked | None] = lambda _: None
+    answer: Callable[[int, bool, str, str], Taken] = lambda *_: Taken(counts=False, said="nothing is asked")
 
 
 def of_app(app: App, *, post_room: str = "", stopping: Callable[[], bool] = lambda: False) -> Hands:
@@ -113,6 +117,8 @@ def of_app(app: App, *, post_room: str = "", stopping: Callable[[], bool] = lamb
         dispatch=lambda: dispatch_due(app, stopping=stopping),
         became=lambda rule_id, since: what_became(app.engine, rule_id, since),
         ingest=lambda mapping: ingest_and_declare(app, mapping),
+        question=lambda held_run: asked_of(app, held_run),
+        answer=lambda held_run, approve, by, because: take_answer(app, held_run, approve, by, because),
     )
 
 

@@ -19,12 +19,15 @@ from prefect.flow_engine import run_flow_async
 from prefect.states import Cancelled
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
+from flows.approve import approve_held_run
 from flows.dispatch import dispatch_due
 from flows.environment import POOL
 from flows.evaluate import evaluate_rule
 from flows.ingest import ingest_sources
 
-FLOWS: dict[str, Flow[Any, Any]] = {flow.name: flow for flow in (evaluate_rule, dispatch_due, ingest_sources)}
+FLOWS: dict[str, Flow[Any, Any]] = {
+    flow.name: flow for flow in (evaluate_rule, dispatch_due, ingest_sources, approve_held_run)
+}
 LIMIT = 2
 """Runs at once: Prefect's server on SQLite is quicker with few (0.3 s a run against 2 s, and no 503)."""
 WATCH_SECONDS = 2.0

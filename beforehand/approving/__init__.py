@@ -3,7 +3,7 @@
 The command line, the flows and the pages call this. The rows are the truth; whatever window asks is only a window.
 """
 
-from beforehand.approving.answering import NotAllowed, answer, held_run, note_window, open_runs
+from beforehand.approving.answering import NotAllowed, answer, held_run, note_window, open_runs, windows
 from beforehand.approving.question import Question, question_of
 from beforehand.approving.watching import WatchReport, watch
 from messaging.held import HeldRunView
@@ -19,4 +19,5 @@ __all__ = [
     "open_runs",
     "question_of",
     "watch",
+    "windows",
 ]

@@ -55,6 +55,12 @@ def held_run(app: App, held_run_id: int) -> HeldRunView:
         return _known(runs.run_of(connection, held_run_id), held_run_id)
 
 
+def windows(app: App) -> list[HeldRunView]:
+    """The held runs that ask, or that a flow run still asks about in Prefect's UI, whatever became of them."""
+    with reading(app.engine) as connection:
+        return runs.with_window(connection)
+
+
 def note_window(app: App, held_run_id: int, asked_in: str | None) -> None:
     """Remember the flow run that asks for an answer in Prefect's UI; None: there is none any more."""
     with writing(app.engine) as connection:

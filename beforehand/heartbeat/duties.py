@@ -85,6 +85,7 @@ def duties(hands: Hands, work: Work, book: RuleBook, prefect: PrefectWatch) -> l
         Beat("rules", 2, rules, alone=False),
         Beat("prefect", 5, prefect.look, alone=False),
         Beat("deployments", 1, prefect.bring_in_line),
+        Beat("windows", 5, prefect.keep_windows),
         Beat("notices", 2, prefect.tell_rules, alone=False),
         Beat("reap", 10, reap),
         Beat("fall back", 10, prefect.passes_without),

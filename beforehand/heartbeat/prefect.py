@@ -24,13 +24,14 @@ class PrefectSide:
     """What is asked of Prefect. ``is_up`` is blocking; ``bring_in_line`` takes the rules in force and says what it did.
 
     ``crash_dead_runs`` gives how many runs it marked. ``tell_rules`` shows staff the rules in force, and why an edit of
-    them was refused.
+    them was refused. ``keep_windows`` opens and closes the windows in which held runs are answered.
     """
 
     is_up: Callable[[], bool]
     bring_in_line: Callable[[Mapping[str, Terms]], Awaitable[object]]
     crash_dead_runs: Callable[[datetime], Awaitable[int]]
     tell_rules: Callable[[Mapping[str, Terms], str], Awaitable[object]] | None = None
+    keep_windows: Callable[[], Awaitable[object]] | None = None
 
 
 class PrefectWatch:
@@ -63,6 +64,11 @@ class PrefectWatch:
             except BaseException:
                 self._untold = True
                 raise
+
+    async def keep_windows(self) -> None:
+        """A window for each held run that asks, while Prefect is up."""
+        if self.up and self._side.keep_windows:
+            await self._side.keep_windows()
 
     async def look(self) -> None:
         """Notice Prefect coming and going."""

@@ -17,6 +17,7 @@ from beforehand.passes.in_force import write_down
 from beforehand.returned import read_maildir
 from beforehand.runtime.child import PrefectChild, is_healthy
 from beforehand.wiring import App
+from flows.asking import keep_windows
 from flows.boot import new_boot
 from flows.environment import ui_url
 from flows.hands import Hands, hold, of_app
@@ -70,7 +71,13 @@ class House:
         self._heartbeat: Heartbeat | None = None
         self._closing = False
         self.hands: Hands = of_app(self.app, post_room=self.addresses.post_room or "", stopping=lambda: self._closing)
-        side = PrefectSide(lambda: is_healthy(child.api), self._bring_in_line, self._crash_dead_runs, self._tell_rules)
+        side = PrefectSide(
+            lambda: is_healthy(child.api),
+            self._bring_in_line,
+            self._crash_dead_runs,
+            self._tell_rules,
+            lambda: keep_windows(self.app),
+        )
         self.watch = PrefectWatch(side, self.hands)
 
     @property

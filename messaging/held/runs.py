@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, and_, or_, select, update
 
 from messaging.guards.brake import held_run, why_held
 from models.terms import Send, Terms, after
@@ -89,6 +89,15 @@ def run_of(connection: Connection, run_id: int, *, lock: bool = False) -> HeldRu
 def open_runs(connection: Connection) -> list[HeldRunView]:
     """The runs that have not come to their end, the oldest first."""
     rows = connection.execute(select(held_run).where(held_run.c.ended_at.is_(None)).order_by(held_run.c.id))
+    return [view_of(row) for row in rows]
+
+
+def with_window(connection: Connection) -> list[HeldRunView]:
+    """The runs that ask, and those that a flow run still asks about."""
+    asks = and_(held_run.c.ended_at.is_(None), held_run.c.state.in_(ASKS))
+    rows = connection.execute(
+        select(held_run).where(or_(asks, held_run.c.asked_in.is_not(None))).order_by(held_run.c.id)
+    )
     return [view_of(row) for row in rows]
 
 
