@@ -1,6 +1,6 @@
 """A question in words: a page of markdown, and the sentences that the command line shows, too."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from messaging.costs import shown, shown_money
@@ -17,7 +17,8 @@ def markdown(asked: "Question") -> str:
     """The whole question; texts of customers' messages stand as quotes."""
     run = asked.run
     parts = [f"# {run.rule_id}: {asked.title}" if asked.title else f"# {run.rule_id}"]
-    parts.append("\n".join(f"- {line}" for line in sentences(asked)))
+    costs = [_cost(asked.cost)] if asked.run.asks and asked.cost is not None and asked.cost.messages else []
+    parts.append("\n".join(f"- {line}" for line in sentences(asked, costs)))
     if asked.withheld:
         rows = "\n".join(f"| {count:,} | {REASON_TEXT[reason]} |" for reason, count in asked.withheld)
         parts.append(f"Withheld by now, and not sent:\n\n| matches | why |\n|---:|---|\n{rows}")
@@ -28,8 +29,8 @@ def markdown(asked: "Question") -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def sentences(asked: "Question") -> Iterator[str]:
-    """What there is to know of a held run, a sentence each."""
+def sentences(asked: "Question", costs: Iterable[str]) -> Iterator[str]:
+    """What there is to know of a held run, a sentence each; ``costs`` say what it costs."""
     run = asked.run
     yield f"Run {run.id} of version {run.version[:12]}, held at {run.held_at:%Y-%m-%d %H:%M} UTC: {run.stands}."
     yield run.because
@@ -45,6 +46,9 @@ def sentences(asked: "Question") -> Iterator[str]:
     if not run.asks:
         return
     yield from _would(asked)
+    yield from costs
+    if asked.first and not run.rest_at:
+        yield f"Once approved, {asked.first:,} go first, then we look at what comes back; the rest follows."
     yield f"Without an answer by {run.expires_at:%Y-%m-%d %H:%M} UTC it is refused."
 
 
@@ -58,10 +62,6 @@ def _would(asked: "Question") -> Iterator[str]:
     also = ((asked.vouchers, "voucher"), (asked.tasks, "task"), (asked.webhooks, "webhook call"))
     if said := [_some(count, what) for count, what in also if count]:
         yield f"With them: {', '.join(said)}."
-    if asked.cost is not None and asked.cost.messages:
-        yield _cost(asked.cost)
-    if asked.first and not asked.run.rest_at:
-        yield f"Once approved, {asked.first:,} go first, then we look at what comes back; the rest follows."
 
 
 def _kind(kind: "Kind") -> str:

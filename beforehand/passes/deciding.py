@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, func, select, update
 
 from beforehand.passes.backlog import backlog_of
 from beforehand.passes.house import policy_of, rule_of, rules_of, secret_of
-from beforehand.passes.in_force import bring_one_into_force
+from beforehand.passes.in_force import authors_of_new, bring_one_into_force
 from beforehand.passes.reports import PassReport
 from beforehand.passes.telling import tell_webhooks
 from beforehand.wiring import App
@@ -86,9 +86,10 @@ def run_rule(
     Raises UnknownRule and RuleErrors; nothing is written then.
     """
     rule = rule_of(app, rule_id)
+    author = authors_of_new(app.engine, [rule]).get(rule_id)
     with writing(app.engine) as connection:
         one_decision_at_a_time(connection)
-        bring_one_into_force(connection, rule, now)
+        bring_one_into_force(connection, rule, now, author)
         note_share(connection, app.settings.holdout, now)
         return pass_on(connection, app, rule, now, slot=slot, random=random)
 
