@@ -7,17 +7,19 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, func, or_, select, text
 
-from beforehand.passes import rules_of
+from beforehand.passes import policy_of, rules_of
 from beforehand.passes.in_force import GONE, IN_FORCE, NOTICE, RULE_PASS, RULES
-from beforehand.surroundings import SKEW, Held, Surroundings, held_runs, look_around
+from beforehand.surroundings import SKEW, Surroundings, look_around
 from beforehand.wiring import App
 from messaging.breaker import opened
+from messaging.held.runs import HeldRunView, open_runs, topic_of
 from messaging.journal.marks import held_since
+from messaging.policy import Brakes
 from messaging.switches import set_now
 from models.database import reading
 from models.delivery import Match, Message
 from models.housekeeping import Lease
-from models.vocabulary import HELD_TEXT, HeldState, MatchState, MessageState
+from models.vocabulary import MatchState, MessageState
 from rules.errors import RuleErrors
 
 MATCH: Any = Match.__table__  # type: ignore[attr-defined]
@@ -120,7 +122,8 @@ class Status:
 
     ``refused_since`` is since when the running house refuses the files. ``messages`` are the open ones by state.
     ``held_since``: everything is held after a restore, until `beforehand reconcile`. ``stopped`` are the kill switches
-    with who set them. ``held_runs`` are held by the brake. ``around``: processes, disks, clocks, Prefect.
+    with who set them. ``held_runs`` wait for a second person or go bit by bit; ``brakes`` say over which figures
+    a run is held. ``around``: processes, disks, clocks, Prefect.
     """
 
     now: datetime
@@ -134,7 +137,8 @@ class Status:
     resting: list[Resting] = field(default_factory=list)
     stopped: dict[str, str] = field(default_factory=dict)
     due: Due = field(default_factory=lambda: Due(0, None))
-    held_runs: list[Held] = field(default_factory=list)
+    held_runs: list[HeldRunView] = field(default_factory=list)
+    brakes: Brakes | None = None
     around: Surroundings = field(default_factory=Surroundings)
 
     @property
@@ -171,7 +175,8 @@ def status_of(app: App, now: datetime) -> Status:
             ],
             stopped=set_now(connection),
             due=_due(connection, now),
-            held_runs=held_runs(connection),
+            held_runs=open_runs(connection),
+            brakes=policy_of(app).brakes,
             around=look_around(connection, app.settings, app.clock, now),
         )
 
@@ -180,13 +185,12 @@ def _of_sending(seen: Status) -> Iterator[Finding]:
     if seen.held_since:
         said = f"everything is held since {_utc(seen.held_since)}: the database knows less than what was sent from it"
         yield Finding("restore", said, "run `beforehand reconcile`; docs/how-to/restore-a-backup.md says what it does")
-    for call in seen.calls:
+    asked = {topic_of(run.id) for run in seen.held_runs if run.asks}
+    for call in (call for call in seen.calls if call.topic not in asked):
         yield Finding(call.topic, f"{call.said} (since {_utc(call.since)})", _what_to_do(call.topic))
     for run in seen.held_runs:
-        if run.state in (HeldState.WAITING, HeldState.STOPPED):
-            said = (
-                f"{run.rule}: {run.count:,} where {run.most:,} are usual or allowed; {HELD_TEXT[HeldState(run.state)]}"
-            )
+        if run.asks:
+            said = f"{run.rule_id}: {run.count:,} where {run.most:,} are usual or allowed; {run.stands}"
             until = f"until {_utc(run.expires_at)}; then it is refused"
             yield Finding(f"held run {run.id}", said, f"`beforehand approve {run.id}` shows it, {until}")
     if seen.files.problems:

@@ -17,11 +17,10 @@ from sqlalchemy.engine import make_url
 from beforehand.settings import Settings
 from beforehand.wiring import Clock
 from models.housekeeping import Lease
-from models.staff import HeldRun, Process
+from models.staff import Process
 
 PROCESS: Any = Process.__table__  # type: ignore[attr-defined]
 LEASE: Any = Lease.__table__  # type: ignore[attr-defined]
-HELD_RUN: Any = HeldRun.__table__  # type: ignore[attr-defined]
 
 SILENT = timedelta(seconds=15)
 """A process that was not seen for so long is gone, or cannot reach the database."""
@@ -88,23 +87,6 @@ class Surroundings:
     prefect: PrefectSeen | None = None
     database_ahead_ms: int | None = None
     stop_file: str = ""
-
-
-@dataclass(frozen=True)
-class Held:
-    """A run that the brake holds, and what it waits for (``state``)."""
-
-    id: int
-    rule: str
-    version: str
-    why: str
-    most: int
-    count: int
-    customers: int
-    state: str
-    held_at: datetime
-    expires_at: datetime
-    decided_by: str | None
 
 
 def look_around(connection: Connection, settings: Settings, clock: Clock, now: datetime) -> Surroundings:
@@ -203,25 +185,3 @@ def stop_file(settings: Settings) -> str:
     """The path of the stop file where it is there; else an empty text."""
     path = settings.stop_file or settings.var / "STOP"
     return str(path) if path.exists() else ""
-
-
-def held_runs(connection: Connection) -> list[Held]:
-    """The runs that the brake holds and that have not ended, the oldest first."""
-    h = HELD_RUN.c
-    rows = connection.execute(select(HELD_RUN).where(h.ended_at.is_(None)).order_by(h.held_at, h.id))
-    return [
-        Held(
-            id=row.id,
-            rule=row.rule_id,
-            version=row.version,
-            why=row.why,
-            most=row.most,
-            count=row._mapping["count"],
-            customers=row.customers,
-            state=row.state,
-            held_at=row.held_at,
-            expires_at=row.expires_at,
-            decided_by=row.decided_by,
-        )
-        for row in rows
-    ]

@@ -17,6 +17,7 @@ from beforehand.passes.households import form_households
 from beforehand.passes.outcome import Outcome, what_became
 from beforehand.staff_calls import console_url
 from beforehand.wiring import App, bootstrap
+from flows.asking import Asked, Taken, asked_of, take_answer
 from flows.chores import Chores, Told, chores_of
 from models.terms import Terms
 from models.vocabulary import Reason
@@ -89,6 +90,7 @@ class Hands:
     ``dispatch()`` sends one batch of what may go now; ``ingest(mapping_file, told)`` reads sources, counts by table.
     ``console`` is the address of the console, empty where there is none; ``brief_at`` is HH:MM in ``time_zone``.
     ``own`` are the chores of the house, which tests of the passes go without.
+    ``question(held_run)`` is what a second person is asked, and ``answer(held_run, approve, by, because)`` takes it.
     """
 
     clock: Callable[[], datetime]
@@ -103,6 +105,8 @@ class Hands:
     console: str = ""
     brief_at: str = "07:00"
     own: Chores | None = None
+    question: Callable[[int], Asked | None] = lambda _: None
+    answer: Callable[[int, bool, str, str], Taken] = lambda *_: Taken(counts=False, said="nothing is asked")
 
     @property
     def chores(self) -> Chores:
@@ -130,6 +134,8 @@ def of_app(app: App, *, post_room: str = "", stopping: Callable[[], bool] = lamb
         console=console_url(app),
         brief_at=app.settings.brief_at,
         own=chores_of(app),
+        question=lambda held_run: asked_of(app, held_run),
+        answer=lambda held_run, approve, by, because: take_answer(app, held_run, approve, by, because),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from prefect import Flow
 
+from flows.approve import approve_held_run
 from flows.backtest import backtest_rule
 from flows.brief import morning_brief
 from flows.dispatch import dispatch_due
@@ -36,6 +37,7 @@ FLOWS: dict[str, Flow[Any, Any]] = {
         reconcile_journal,
         clear_what_is_old,
         call_staff,
+        approve_held_run,
     )
 }
 """Every flow of the house, by its name."""
@@ -100,6 +102,16 @@ def _of_the_house(hands: Hands, sources: str | None) -> list[Wanted]:
             "Say what happened and what to do about it, and mail it to every address of `BEFOREHAND_STAFF_MAIL`. The "
             "automations *brake pulled* and *provider down* run it; nobody needs to.",
             [OURS],
+            {},
+            at_once=True,
+        ),
+        Wanted(
+            approve_held_run,
+            "flows.approve.approve_held_run",
+            "approve",
+            "Ask a second person about a run that the brake holds. The house opens one for each held run: it waits as "
+            "*Suspended*, and *Resume* shows the form. The same on the command line: `beforehand approve`.",
+            [OURS, "approval"],
             {},
             at_once=True,
         ),

@@ -6,6 +6,7 @@ Exit codes: 0 fine, 1 findings, 2 wrong use.
 import typer
 
 from beforehand.cli import (
+    approve,
     backtest,
     brief,
     check,
@@ -59,6 +60,7 @@ app.command("doctor")(doctor.doctor)
 app.command("brief")(brief.brief)
 app.command("stop")(switches.stop)
 app.command("resume")(switches.resume)
+app.command("approve")(approve.approve)
 app.command("backtest")(backtest.backtest)
 app.command("dispatch")(dispatch.dispatch)
 app.command("reconcile")(reconcile.reconcile)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from beforehand.cli import common
+from beforehand.cli.approve import held_table
 from beforehand.cli.words import some
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from beforehand.status import RuleStanding, Status
     from beforehand.surroundings import ProcessSeen
+    from messaging.policy import Brakes
 
 
 def status(
@@ -37,6 +39,8 @@ def status(
         console = Console(highlight=False)
         for line, style in _lines(seen):
             console.print(line, style=style, markup=False, soft_wrap=True)
+        if seen.held_runs:
+            console.print(held_table(seen.held_runs))
         if seen.rules:
             console.print(_rules(seen))
         for finding in seen.findings:
@@ -55,9 +59,6 @@ def _lines(seen: "Status") -> Iterator[tuple[str, str]]:
     yield _messages(seen), ""
     if seen.held_since:
         yield f"Everything is held since {seen.held_since:%Y-%m-%d %H:%M} UTC.", "red"
-    for run in seen.held_runs:
-        since = f"{run.held_at:%Y-%m-%d %H:%M} UTC"
-        yield f"Held by the brake since {since}: run {run.id} of {run.rule}, {run.customers:,} customers.", "yellow"
     for scope, by in seen.stopped.items():
         yield f"Stopped: {scope} (by {by}); `beforehand resume {scope}` takes it back.", "red"
     for one in seen.resting:
@@ -66,6 +67,8 @@ def _lines(seen: "Status") -> Iterator[tuple[str, str]]:
         yield f"Resting: {' and '.join(one.channels)}, because {one.name} says {one.code}{often}{again}.", "red"
     if seen.around.stop_file:
         yield f"Stopped: the file {seen.around.stop_file} is there; take it away to go on.", "red"
+    if seen.brakes:
+        yield _brakes(seen.brakes), ""
     if not seen.rules:
         yield "No rule has been in force yet: `beforehand up` or `beforehand run RULE` brings them into force.", ""
     for word, said in (("new", "not in force yet"), ("changed", "changed"), ("gone", "without a file")):
@@ -105,6 +108,11 @@ def _around(seen: "Status") -> Iterator[tuple[str, str]]:
     yield f"Free on disk: {room}.", "red" if any(disk.low for disk in around.disks) else ""
     if around.database_ahead_ms is not None:
         yield f"This clock and the database's differ by {around.database_ahead_ms} ms.", ""
+
+
+def _brakes(brakes: "Brakes") -> str:
+    said = f"more than {brakes.percent:g}% of the customers (or the rule's own brake), or {brakes.times:g} times"
+    return f"Held is a run that reaches {said} what the rule usually does; one of at most {brakes.canary:,} never is."
 
 
 def _messages(seen: "Status") -> str:

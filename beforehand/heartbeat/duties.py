@@ -37,6 +37,7 @@ class Work:
     poll_receipts: Callable[[datetime], object]
     read_mail: Callable[[], object] = lambda: None
     write_down: Callable[[RuleSet, str, datetime], object] = lambda _loaded, _problems, _now: None
+    watch_held_runs: Callable[[datetime], object] = lambda _now: None
 
 
 def watching(book: RuleBook, prefect: PrefectWatch, *, uses_prefect: bool = True) -> list[Beat]:
@@ -69,6 +70,9 @@ def duties(hands: Hands, work: Work, book: RuleBook, prefect: PrefectWatch) -> l
     async def mail() -> None:
         await asyncio.to_thread(work.read_mail)
 
+    async def held_runs() -> None:
+        await asyncio.to_thread(work.watch_held_runs, hands.clock())
+
     async def receipts() -> None:
         await asyncio.to_thread(work.poll_receipts, hands.clock())
 
@@ -86,8 +90,10 @@ def duties(hands: Hands, work: Work, book: RuleBook, prefect: PrefectWatch) -> l
         Beat("deployments", 1, prefect.bring_in_line),
         Beat("notices", 2, prefect.tell_rules),
         Beat("events out", 2, prefect.tell_events),
+        Beat("windows", 5, prefect.keep_windows),
         Beat("reap", 10, reap),
         Beat("fall back", 10, prefect.passes_without),
+        Beat("held runs", 5, held_runs),
         Beat("mail", 5, mail),
         Beat("receipts", 30, receipts),
         Beat("dead runs", 30, prefect.crash_dead_runs),

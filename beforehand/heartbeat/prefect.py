@@ -26,6 +26,7 @@ class PrefectSide:
 
     ``crash_dead_runs`` gives how many runs it marked. ``tell_rules`` shows staff the rules in force, and why an edit of
     them was refused. ``tell_events`` tells what happened, and gives how many events Prefect was found to have.
+    them was refused. ``keep_windows`` opens and closes the windows in which held runs are answered.
     """
 
     is_up: Callable[[], bool]
@@ -33,6 +34,7 @@ class PrefectSide:
     crash_dead_runs: Callable[[datetime], Awaitable[int]]
     tell_rules: Callable[[Mapping[str, Terms], str], Awaitable[object]] | None = None
     tell_events: Callable[[], Awaitable[int]] | None = None
+    keep_windows: Callable[[], Awaitable[object]] | None = None
 
 
 class PrefectWatch:
@@ -75,6 +77,11 @@ class PrefectWatch:
         """Tell what happened; while Prefect is down it waits in its rows."""
         if self.up and self._side.tell_events:
             await self._side.tell_events()
+
+    async def keep_windows(self) -> None:
+        """A window for each held run that asks, while Prefect is up."""
+        if self.up and self._side.keep_windows:
+            await self._side.keep_windows()
 
     async def look(self) -> None:
         """Notice Prefect coming and going."""

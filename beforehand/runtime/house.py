@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
-from beforehand import dispatching, passes
+from beforehand import approving, dispatching, passes
 from beforehand.heartbeat import Beat, Heartbeat, RuleBook
 from beforehand.heartbeat.dispatcher import Dispatcher
 from beforehand.heartbeat.duties import Work, duties, send_due, watching
@@ -23,6 +23,7 @@ from beforehand.runtime.keeper import Died, Keeper, Part
 from beforehand.runtime.servers import child_process, in_thread
 from beforehand.runtime.words import Words
 from beforehand.wiring import App
+from flows.asking import keep_windows
 from flows.boot import new_boot
 from flows.environment import ui_of
 from flows.hands import Hands, hold, of_app
@@ -99,6 +100,7 @@ class House:
             self._crash_dead_runs,
             self._tell_rules,
             self._tell_events,
+            lambda: keep_windows(self.app),
         )
         self.watch = PrefectWatch(side, self.hands)
         self._keepers = {part.name: Keeper(part, self.parts, self._words.tell) for part in self._all_parts()}
@@ -226,6 +228,7 @@ class House:
             reap=lambda now: dispatching.reap(app, now),
             poll_receipts=lambda now: dispatching.poll_receipts(app, now),
             write_down=lambda loaded, problems, now: write_down(app, loaded, problems, now),
+            watch_held_runs=lambda now: approving.watch(app, now),
             read_mail=lambda: read_maildir(app, app.settings.maildir) if app.settings.maildir else None,
         )
         beats = duties(self.hands, work, self.book, self.watch)

@@ -1,0 +1,126 @@
+"""The window of a held run on a real Prefect server: it opens, asks again, is opened anew when lost, and closes."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import Engine
+
+from beforehand.approving import answer, held_run
+from beforehand.passes import run_rule
+from models.vocabulary import HeldState
+from tests.deciding import NOON, House
+from tests.integration.test_worker import line_up, server, until, worker
+
+__all__ = ["server", "worker"]
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def asked(server: str, worker: Any, sqlite_engine: Engine, tmp_path: Path) -> AsyncIterator[House]:
+    """A house with one held run, in the hands of the flows, and its deployments in line."""
+    from flows.hands import hold, of_app
+
+    house = House(sqlite_engine, tmp_path, {"canary": 2, "quiet_hours": {}})
+    house.template()
+    house.rule(limits="{once_per: customer, brake: 20% of customers}")
+    for _ in range(10):
+        house.customer(first_name="Wilhelmina")
+    run_rule(house.app, "hello", NOON)
+    hold(of_app(house.app))
+    await line_up()
+    yield house
+
+
+async def windows(house: House) -> str:
+    """Bring the windows in line, as the heartbeat does; gives the one of the only held run."""
+    from flows.asking import keep_windows
+
+    await keep_windows(house.app)
+    return held_run(house.app, 1).asked_in or ""
+
+
+async def suspended(window: str) -> Any:
+    """The run once it waits for somebody."""
+    return await until(lambda: _in_state(window, "Suspended"), seconds=30)
+
+
+async def _in_state(window: str, name: str) -> Any:
+    from prefect.client.orchestration import get_client
+
+    async with get_client() as client:
+        run = await client.read_flow_run(UUID(window))
+    return run if run.state and run.state.name == name else None
+
+
+async def form_of(window: str) -> str:
+    """What the form of a suspended run shows, as its schema has it."""
+    from prefect.client.orchestration import get_client
+
+    async with get_client() as client:
+        state = (await suspended(window)).state
+        found = await client.read_flow_run_input(UUID(window), state.state_details.run_input_keyset["description"])
+    return str(found)
+
+
+async def say(window: str, decision: str, name: str) -> None:
+    """Fill in the form and press Resume."""
+    from prefect.client.orchestration import get_client
+
+    async with get_client() as client:
+        given = {"decision": decision, "your_name": name, "because": "I looked at it"}
+        await client.resume_flow_run(UUID(window), run_input=given)
+
+
+async def test_a_second_person_approves_in_the_window(asked: House) -> None:
+    window = await windows(asked)
+    shown = await form_of(window)
+    for words in ("hello", "10 customers", "second"):
+        assert words in shown
+    assert "Wilhelmina" not in shown, "nobody can be told from what Prefect keeps"
+    assert await windows(asked) == window, "one window a run"
+    await say(window, "approve", "eva@example.com")
+    run = await until(lambda: _in_state(window, "Answered"), seconds=30)
+    assert "hello" in run.state.message
+    assert (held_run(asked.app, 1).state, held_run(asked.app, 1).decided_by) == (HeldState.CANARY, "eva@example.com")
+    assert await windows(asked) == "", "nobody is asked any more"
+
+
+async def test_the_author_is_asked_again(asked: House) -> None:
+    from sqlalchemy import text
+
+    with asked.app.engine.begin() as connection:
+        connection.execute(text("UPDATE held_run SET author = 'Mara <mara@example.com>'"))
+    window = await windows(asked)
+    await suspended(window)
+    await say(window, "approve", "mara@example.com")
+    shown = await until(lambda: _shown_again(window), seconds=30)
+    assert "a second person must approve it" in shown
+    assert held_run(asked.app, 1).state is HeldState.WAITING
+    await say(window, "refuse", "eva")
+    await until(lambda: _in_state(window, "Answered"), seconds=30)
+    assert held_run(asked.app, 1).state is HeldState.REFUSED
+
+
+async def _shown_again(window: str) -> str:
+    shown = await form_of(window) if await _in_state(window, "Suspended") else ""
+    return shown if "Not taken" in shown else ""
+
+
+async def test_a_lost_window_is_opened_anew_and_one_answered_elsewhere_is_closed(asked: House) -> None:
+    from prefect.client.orchestration import get_client
+
+    first = await windows(asked)
+    await suspended(first)
+    async with get_client() as client:
+        await client.delete_flow_run(UUID(first))
+    second = await windows(asked)
+    assert second not in ("", first)
+    await suspended(second)
+    answer(asked.app, 1, approve=False, by="eva", via="cli", now=NOON)
+    assert await windows(asked) == ""
+    assert await _in_state(second, "Answered elsewhere")
