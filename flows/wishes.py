@@ -93,6 +93,10 @@ def _for_rule(terms: Terms, hands: Hands) -> Wanted:
 
 
 def _of_the_house(hands: Hands, sources: str | None) -> list[Wanted]:
+    return [*_for_those_on_duty(hands), *_by_hand(sources), _retention(hands)]
+
+
+def _for_those_on_duty(hands: Hands) -> list[Wanted]:
     hour, _, minute = hands.brief_at.partition(":")
     return [
         Wanted(
@@ -126,6 +130,11 @@ def _of_the_house(hands: Hands, sources: str | None) -> list[Wanted]:
             crons=(f"{int(minute)} {int(hour)} * * *",),
             zone=hands.time_zone,
         ),
+    ]
+
+
+def _by_hand(sources: str | None) -> list[Wanted]:
+    return [
         Wanted(
             dispatch_due,
             "flows.dispatch.dispatch_due",
@@ -160,15 +169,18 @@ def _of_the_house(hands: Hands, sources: str | None) -> list[Wanted]:
             [OURS],
             {},
         ),
-        Wanted(
-            clear_what_is_old,
-            "flows.retention.clear_what_is_old",
-            "retention",
-            "Clear away what nobody needs any more: finished runs and artifacts after `BEFOREHAND_PREFECT_DAYS`, and "
-            "rows that the house kept for itself. Customers, messages and their story are not touched.",
-            [OURS, HEAVY],
-            {},
-            crons=("30 3 * * *",),
-            zone=hands.time_zone,
-        ),
     ]
+
+
+def _retention(hands: Hands) -> Wanted:
+    return Wanted(
+        clear_what_is_old,
+        "flows.retention.clear_what_is_old",
+        "retention",
+        "Clear away what nobody needs any more: finished runs and artifacts after `BEFOREHAND_PREFECT_DAYS`, and rows "
+        "that the house kept for itself. Customers, messages and their story are not touched.",
+        [OURS, HEAVY],
+        {},
+        crons=("30 3 * * *",),
+        zone=hands.time_zone,
+    )

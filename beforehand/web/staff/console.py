@@ -42,7 +42,7 @@ KEPT = 3.0
 SHOWN = frozenset(
     {
         "now", "running", "rules", "files", "refused_since", "messages", "held_since", "calls", "resting", "stopped",
-        "due", "held_runs", "around",
+        "due", "held_runs", "brakes", "around",
     }
 )  # fmt: skip
 """What the page has words for; whatever else a status tells is shown as it is."""
