@@ -111,7 +111,7 @@ class Demo:
             if not await unless(stop, house.ready()):
                 log = self._folder.path / "prefect-server.log"
                 raise NotStarted(f"The Prefect server did not become ready; see {log}")
-            await unless(stop, house.watch.bring_in_line())
+            await unless(stop, _deployed(house))
             self._watch.mark("ready")
             return await self._rounds(stop, house, loaded)
 
@@ -134,6 +134,13 @@ class Demo:
         await stop.wait()
         self._console.print("Stopping ...")
         return 0
+
+
+async def _deployed(house: "House") -> None:
+    """Until every rule has its deployment: a server that is busy may not answer for a moment."""
+    while house.watch.out_of_line:
+        await house.watch.bring_in_line()
+        await asyncio.sleep(0.1)
 
 
 def run_up(wire: Callable[[], "App"], only: Collection[PartName] = CHOSEN) -> int:
