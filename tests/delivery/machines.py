@@ -24,6 +24,8 @@ from tests.deciding import House
 from tests.integration.out_world import SECRET, rows_of
 
 HELLO = "Good day ({{ message.reference }}).\n"
+LOGIN = "staff:a login for the test"
+"""What the Prefect server asks for."""
 EVERY_MINUTE = '{cron: "* * * * *"}'
 
 
@@ -66,9 +68,10 @@ def settings_for(engine: Engine, folder: Path, name: str, room: PostRoom, **more
 
 @contextmanager
 def prefect_server(folder: Path) -> Iterator[str]:
-    """A Prefect server that nobody of ours started; gives its API."""
+    """A Prefect server that nobody of ours started, and that asks for a login; gives its API."""
     (port,) = free_ports(1)
     variables = {**os.environ, **prefect_environment(folder / "prefect", port), **SERVER_ONLY, "PYTHONPATH": str(ROOT)}
+    variables["PREFECT_SERVER_API_AUTH_STRING"] = LOGIN
     (folder / "prefect").mkdir()
     with (folder / "prefect.log").open("wb") as out:
         server = subprocess.Popen(

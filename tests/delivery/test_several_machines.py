@@ -12,7 +12,16 @@ from sqlalchemy import Engine
 
 from tests.acceptance.houses import Up, beforehand, until
 from tests.delivery.judging import finish, judge
-from tests.delivery.machines import as_accepted, holder, moving, of, prefect_server, rules_in, settings_for, the_room
+from tests.delivery.machines import (
+    as_accepted,
+    holder,
+    moving,
+    of,
+    prefect_server,
+    rules_in,
+    settings_for,
+    the_room,
+)
 from tests.delivery.workers import wall
 from tests.integration.out_world import plan_messages, rows_of
 
@@ -69,10 +78,8 @@ def test_machines_come_and_go_under_load(postgres_engine: Engine, tmp_path: Path
     for _ in range(300):
         house.customer()
     with the_room() as room, prefect_server(tmp_path) as api:
-        made = [
-            settings_for(postgres_engine, tmp_path, name, room, BEFOREHAND_PREFECT_API_URL=api)
-            for name in ("a", "b", "c")
-        ]
+        server = {"BEFOREHAND_PREFECT_API_URL": api, "PREFECT_API_AUTH_STRING": LOGIN}
+        made = [settings_for(postgres_engine, tmp_path, name, room, **server) for name in ("a", "b", "c")]
         machines += [Up(settings, WORKER) for settings in made]
         for one in machines:
             one.ready(120)
