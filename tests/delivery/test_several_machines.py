@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 from tests.acceptance.houses import Up, beforehand, until
 from tests.delivery.judging import finish, judge
 from tests.delivery.machines import (
+    LOGIN,
     as_accepted,
     holder,
     moving,
