@@ -87,7 +87,7 @@ class House:
         self._child, self._only, self._sources, self._pulse = child, frozenset(only), sources, pulse
         self._worker: InProcess | None = None
         self._heartbeat: Heartbeat | None = None
-        self._closing = False
+        self._closing = self._no_runs = False
         self._clockwork: Heartbeat | None = None
         self._words = Words(app.engine, app.clock)
         self.presence = Presence(app.engine, app.clock, self.boot, self.parts, lambda: self.book.digest)
@@ -169,14 +169,18 @@ class House:
     @contextlib.contextmanager
     def no_new_runs(self) -> Iterator[None]:
         """The worker takes no run inside: to ask for many is quick while none is at work."""
-        worker = self._worker
-        if worker is not None:
-            worker.draining = True
+        self._no_runs = True
+        self._hold_back()
         try:
             yield
         finally:
-            if worker is not None:
-                worker.draining = self._closing
+            self._no_runs = False
+            self._hold_back()
+
+    def _hold_back(self) -> None:
+        """Let the worker take runs, or not: while we close, are told not to, or have other rules than those in force."""
+        if self._worker is not None:
+            self._worker.draining = self._closing or self._no_runs or bool(self.presence.others_rules)
 
     async def start_heartbeat(self) -> None:
         """Let the heart beat, and the dispatcher look for what is due."""
@@ -203,8 +207,7 @@ class House:
         here = self.addresses
         self.presence.addresses = {"staff": here.staff, "web": here.pages, "prefect": self._api, "worker": self._api}
         await asyncio.to_thread(self.presence.note)
-        if self._worker is not None:
-            self._worker.draining = self._closing or bool(self.presence.others_rules)
+        self._hold_back()
 
     def _lease_clock(self) -> datetime:
         """The database's clock as far as we know it: the lease moves in time though a machine's clock is wrong."""
@@ -283,6 +286,7 @@ class House:
         if self.holding or not self._pulse:
             await self.watch.bring_in_line()
         worker = self._worker = InProcess(self.boot)
+        self._hold_back()
         working = asyncio.ensure_future(worker.start(printer=lambda *_: None))
         try:
             well()
