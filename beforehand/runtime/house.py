@@ -178,7 +178,7 @@ class House:
             self._hold_back()
 
     def _hold_back(self) -> None:
-        """Let the worker take runs, but not while we close, are told not to, or have other rules than those in force."""
+        """Let the worker take runs: not while we close, were told not to, or have other rules than those in force."""
         if self._worker is not None:
             self._worker.draining = self._closing or self._no_runs or bool(self.presence.others_rules)
 
