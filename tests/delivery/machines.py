@@ -16,6 +16,7 @@ from beforehand.heartbeat.lease import LEASE
 from beforehand.runtime.child import is_healthy
 from beforehand.web.postroom.server import PostRoom
 from flows.environment import SERVER_ONLY, api_url, prefect_environment
+from messaging.breaker import opened
 from messaging.claims import message
 from models.database import reading, writing
 from models.vocabulary import MessageState
@@ -60,7 +61,7 @@ def settings_for(engine: Engine, folder: Path, name: str, room: PostRoom, **more
         BEFOREHAND_QUIET_HOURS="{}",
         BEFOREHAND_QUIET_LAWS="",
         BEFOREHAND_STATUS_CALLBACKS="false",
-        BEFOREHAND_SEND_TIMEOUT_SECONDS="2",
+        BEFOREHAND_SEND_TIMEOUT_SECONDS="5",
         BEFOREHAND_LEASE_SECONDS="8",
         **more,
     )
@@ -109,6 +110,12 @@ def as_accepted(engine: Engine) -> Counter[str]:
     with writing(engine) as connection:
         connection.execute(update(message).where(message.c.state.in_(later)).values(state=MessageState.ACCEPTED))
     return states
+
+
+def open_breakers(engine: Engine) -> list[str]:
+    """What rests because a provider was at fault, as a busy machine's may seem to be."""
+    with reading(engine) as connection:
+        return [f"{one.name}: {one.code} x{one.times} until {one.until:%H:%M:%S}" for one in opened(connection)]
 
 
 def moving(rows: list[Any]) -> int:

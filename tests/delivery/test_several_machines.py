@@ -18,6 +18,7 @@ from tests.delivery.machines import (
     holder,
     moving,
     of,
+    open_breakers,
     prefect_server,
     rules_in,
     settings_for,
@@ -97,7 +98,10 @@ def test_machines_come_and_go_under_load(postgres_engine: Engine, tmp_path: Path
             machines[at] = Up(machines[at].settings, WORKER)
         for one in machines:
             one.ready(120)
-        until(lambda: not moving(rows_of(postgres_engine)), 120, "every message has come to an end")
+        try:
+            until(lambda: not moving(rows_of(postgres_engine)), 240, "every message has come to an end")
+        finally:
+            print(Counter(row.state for row in rows_of(postgres_engine)), open_breakers(postgres_engine))
         stopped = [beforehand(one.settings, "down", "--timeout", "60").returncode for one in machines]
         assert stopped == [0, 0, 0]
         finish(postgres_engine, room, tmp_path / "a" / "journal")
