@@ -7,11 +7,12 @@ to stay: both are held by one contract test (tests/integration/test_worker.py). 
 
 import asyncio
 import logging
+from contextlib import nullcontext
 from typing import Any
 from uuid import UUID
 
 import anyio.abc
-from prefect import Flow
+from prefect import Flow, flow_engine
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import Abort, ObjectNotFound, Pause
@@ -27,6 +28,10 @@ LIMIT = 2
 WATCH_SECONDS = 2.0
 
 log = logging.getLogger("beforehand.worker")
+
+# For the time of a run Prefect's engine would take SIGTERM and raise out of the event loop that the whole house lives
+# in: a stop would be a crash. Ours is told by the house; a run under way is drained.
+vars(flow_engine)["capture_sigterm"] = nullcontext
 
 
 class InProcess(BaseWorker[BaseJobConfiguration, BaseVariables, BaseWorkerResult]):

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import importlib
 import logging
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -89,7 +90,7 @@ class House:
         self._worker: InProcess | None = None
         self._heartbeat: Heartbeat | None = None
         self._news: News | None = None
-        self._closing = False
+        self._closing = self._no_runs = False
         self._clockwork: Heartbeat | None = None
         self._words = Words(app.engine, app.clock)
         self.presence = Presence(app.engine, app.clock, self.boot, self.parts, lambda: self.book.digest)
@@ -178,14 +179,18 @@ class House:
     @contextlib.contextmanager
     def no_new_runs(self) -> Iterator[None]:
         """The worker takes no run inside: to ask for many is quick while none is at work."""
-        worker = self._worker
-        if worker is not None:
-            worker.draining = True
+        self._no_runs = True
+        self._hold_back()
         try:
             yield
         finally:
-            if worker is not None:
-                worker.draining = self._closing
+            self._no_runs = False
+            self._hold_back()
+
+    def _hold_back(self) -> None:
+        """Let the worker take runs: not while we close, were told not to, or have other rules than those in force."""
+        if self._worker is not None:
+            self._worker.draining = self._closing or self._no_runs or bool(self.presence.others_rules)
 
     async def start_heartbeat(self) -> None:
         """Let the heart beat, and the dispatcher look for what is due."""
@@ -212,8 +217,7 @@ class House:
         here = self.addresses
         self.presence.addresses = {"staff": here.staff, "web": here.pages, "prefect": self._api, "worker": self._api}
         await asyncio.to_thread(self.presence.note)
-        if self._worker is not None:
-            self._worker.draining = self._closing or bool(self.presence.others_rules)
+        self._hold_back()
 
     def _lease_clock(self) -> datetime:
         """The database's clock as far as we know it: the lease moves in time though a machine's clock is wrong."""
@@ -291,6 +295,7 @@ class House:
         await self.watch.look()
         await self._crash_dead_runs(self.app.clock())
         worker = self._worker = InProcess(self.boot)
+        self._hold_back()
         working = asyncio.ensure_future(worker.start(printer=lambda *_: None))
         try:
             well()
@@ -341,7 +346,7 @@ class House:
         """Worker first, then dispatcher, heartbeat, post room and pages, the server last: each may need the next."""
         self._closing = True
         for name in reversed([name for name in self._keepers if name != PartName.PREFECT]):
-            await self._keepers[name].stop()
+            await self._stop(name)
         if self._clockwork is not None:
             await self._clockwork.stop()
         if self._worker is not None:
@@ -349,10 +354,15 @@ class House:
 
             await flush()
         if PartName.PREFECT in self._keepers:
-            await self._keepers[PartName.PREFECT].stop()
+            await self._stop(PartName.PREFECT)
         with contextlib.suppress(Exception):  # the database may be away; the row is cleared away by others then
             await asyncio.to_thread(self.presence.leave)
         self.app.engine.dispose()
+
+    async def _stop(self, name: str) -> None:
+        began = time.monotonic()
+        await self._keepers[name].stop()
+        log.info("%s stopped in %.1f s", name, time.monotonic() - began)
 
 
 _PULSE = (PartName.HEARTBEAT, PartName.DISPATCHER)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from beforehand.parts import PartName
 from beforehand.runtime.opening import with_free_ports
 from beforehand.runtime.ports import NoPortError, free_port, is_free, keep, let_go
 from beforehand.settings import Settings
@@ -61,6 +62,19 @@ def test_settings_get_ports_that_are_free_and_say_so(taken: socket.socket) -> No
     for one in ports:
         let_go(one)
     taken.close()
+
+
+def test_a_process_takes_ports_for_its_own_parts_alone(taken: socket.socket) -> None:
+    port = taken.getsockname()[1]
+    before = Settings(_env_file=None, prefect_port=port, web_port=port, post_room_port=port, post_room_smtp_port=port)
+    after = with_free_ports(before, lambda _: None, [PartName.WORKER, PartName.DISPATCHER])
+    names = ("prefect_port", "web_port", "post_room_port", "post_room_smtp_port")
+    assert {getattr(after, name) for name in names} == {port}, "another process listens there, and we go to it"
+    assert after.staff_port >= before.staff_port
+    let_go(after.staff_port)
+    elsewhere = with_free_ports(before, lambda _: None, [PartName.PREFECT], server=False)
+    assert elsewhere.prefect_port == port, "the server that runs already is not moved"
+    let_go(elsewhere.staff_port)
 
 
 def test_our_pages_take_another_port_and_their_address_follows(taken: socket.socket) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -117,6 +118,16 @@ async def test_a_run_of_a_rule_is_a_pass_that_reads_well(worker: Any, applicatio
         assert word in str(artifact.data)
     for word in ("A delay we mention first", "delivery-care@example.com", "late-order.yaml", "http://127.0.0.1:8025"):
         assert word in artifact.description
+
+
+async def test_a_run_leaves_the_signals_to_whoever_stops_the_house(worker: Any, application: Application) -> None:
+    """Prefect's engine would take SIGTERM for the time of a run, and raise out of the house's own event loop."""
+    before, during = signal.getsignal(signal.SIGTERM), []
+    application.meanwhile = lambda: during.append(signal.getsignal(signal.SIGTERM))
+    await line_up(LATE_ORDER)
+    await ran_now("late-order")
+    application.meanwhile = lambda: None
+    assert during == [before]
 
 
 async def test_ingest_and_dispatch_can_be_run_by_hand(worker: Any, application: Application) -> None:
