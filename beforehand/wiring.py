@@ -68,6 +68,11 @@ class App:
         )
 
 
+def proof_of(settings: Settings, nonce: str) -> str:
+    """By what ``/healthz?nonce=`` shows that it is a process with this secret key which answers; hexadecimal."""
+    return hmac.digest(settings.secret_key.get_secret_value().encode(), f"healthz/{nonce}".encode(), "sha256").hex()
+
+
 def is_local(host: str) -> bool:
     """Whether a host name or address is this machine by its very name: localhost, 127.x.y.z or ::1."""
     try:

@@ -11,6 +11,7 @@ from beforehand.cli import (
     customer,
     demo,
     dispatch,
+    doctor,
     down,
     explain,
     ingest,
@@ -53,6 +54,7 @@ app.command("plan")(plan.plan)
 app.command("explain")(explain.explain)
 app.command("run")(preview.run)
 app.command("status")(status.status)
+app.command("doctor")(doctor.doctor)
 app.command("stop")(switches.stop)
 app.command("resume")(switches.resume)
 app.command("backtest")(backtest.backtest)

@@ -36,12 +36,12 @@ def status(
     else:
         console = Console(highlight=False)
         for line, style in _lines(seen):
-            console.print(line, style=style, markup=False)
+            console.print(line, style=style, markup=False, soft_wrap=True)
         if seen.rules:
             console.print(_rules(seen))
         for finding in seen.findings:
-            console.print(f"! {finding.what}: {finding.said}.", style="red", markup=False)
-            console.print(f"  What to do: {finding.do}.", markup=False)
+            console.print(f"! {finding.what}: {finding.said}.", style="red", markup=False, soft_wrap=True)
+            console.print(f"  What to do: {finding.do}.", markup=False, soft_wrap=True)
     if seen.findings:
         raise typer.Exit(common.FINDINGS)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,7 +13,7 @@ from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from sqlalchemy import Engine
 
-from beforehand.heartbeat.lease import give_back, take
+from beforehand.heartbeat.lease import give_back, is_free, take
 from beforehand.wiring import Clock
 from flows.failure import named
 from messaging.onlookers import Beaten, Leading, tell
@@ -22,7 +23,10 @@ log = logging.getLogger("beforehand.heartbeat")
 DUTY = "heartbeat"
 LASTS = timedelta(seconds=10)
 RENEW_SECONDS = 3.0
-"""Of a holder that dies the duties have moved after 13 s at the latest; it costs a small write every 3 s."""
+LOOK_SECONDS = 1.0
+"""Who holds the lease renews it every 3 s, a small write; who does not looks every second whether it is free, a small
+read. So the duties of a process that stops have moved within a second or two, those of one that dies within 11 s.
+"""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Heartbeat:
         self._said: dict[str, str] = {}
         self._under_way: set[asyncio.Task[None]] = set()
         self.holding = False
+        self._renewed = 0.0
         self._scheduler = AsyncIOScheduler(
             jobstores={"default": MemoryJobStore()},  # never a shared store: it fires twice, then its thread dies
             executors={"default": AsyncIOExecutor()},
@@ -62,7 +67,7 @@ class Heartbeat:
     async def start(self) -> None:
         """Take the lease if it is free, and begin to beat."""
         logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a slow beat that skips one is no news
-        lease = [Beat("lease", RENEW_SECONDS, self._renew, alone=False)] if self._leads else []
+        lease = [Beat("lease", LOOK_SECONDS, self._renew, alone=False)] if self._leads else []
         for one in lease:
             await self.beat(one)
         for one in [*lease, *self._beats]:
@@ -114,10 +119,18 @@ class Heartbeat:
             self._said[name] = error
             log.error("the beat '%s' failed and will be tried again: %s", name, error)
 
+    def _take(self) -> bool:
+        now = self._clock()
+        free = self.holding or is_free(self._engine, DUTY, now, LASTS)
+        return free and take(self._engine, DUTY, self._holder, now, LASTS)
+
     async def _renew(self) -> None:
         held = self.holding
+        if held and time.monotonic() - self._renewed < RENEW_SECONDS - LOOK_SECONDS / 2:
+            return
         try:
-            self.holding = await asyncio.to_thread(take, self._engine, DUTY, self._holder, self._clock(), LASTS)
+            self.holding = await asyncio.to_thread(self._take)
+            self._renewed = time.monotonic()
         except Exception:
             self.holding = False
             raise

@@ -3,9 +3,9 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, delete, or_
+from sqlalchemy import Engine, delete, or_, select
 
-from models.database import dialect_insert, writing
+from models.database import dialect_insert, reading, writing
 from models.housekeeping import Lease
 
 LEASE: Any = Lease.__table__  # type: ignore[attr-defined]
@@ -25,6 +25,15 @@ def take(engine: Engine, duty: str, holder: str, now: datetime, lasts: timedelta
         put = dialect_insert(connection, LEASE).values(duty=duty, **row)
         taken = put.on_conflict_do_update(index_elements=["duty"], set_=row, where=free).returning(LEASE.c.duty)
         return connection.execute(taken).first() is not None
+
+
+def is_free(engine: Engine, duty: str, now: datetime, lasts: timedelta) -> bool:
+    """Whether ``duty`` may be taken now: nobody has it, or who has it is silent. A read, for whoever waits for it."""
+    held = select(LEASE.c.holder).where(
+        LEASE.c.duty == duty, LEASE.c.until > now, LEASE.c.until <= now + lasts + CLOCKS_DIFFER
+    )
+    with reading(engine) as connection:
+        return connection.execute(held).first() is None
 
 
 def give_back(engine: Engine, duty: str, holder: str) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import importlib
 import logging
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -318,7 +319,7 @@ class House:
         """Worker first, then dispatcher, heartbeat, post room and pages, the server last: each may need the next."""
         self._closing = True
         for name in reversed([name for name in self._keepers if name != PartName.PREFECT]):
-            await self._keepers[name].stop()
+            await self._stop(name)
         if self._clockwork is not None:
             await self._clockwork.stop()
         if self._worker is not None:
@@ -326,10 +327,15 @@ class House:
 
             await flush()
         if PartName.PREFECT in self._keepers:
-            await self._keepers[PartName.PREFECT].stop()
+            await self._stop(PartName.PREFECT)
         with contextlib.suppress(Exception):  # the database may be away; the row is cleared away by others then
             await asyncio.to_thread(self.presence.leave)
         self.app.engine.dispose()
+
+    async def _stop(self, name: str) -> None:
+        began = time.monotonic()
+        await self._keepers[name].stop()
+        log.info("%s stopped in %.1f s", name, time.monotonic() - began)
 
 
 _PULSE = (PartName.HEARTBEAT, PartName.DISPATCHER)

@@ -1,20 +1,23 @@
 """Whether we live and whether we can work: for whoever watches the process."""
 
 import logging
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from beforehand.wiring import App
+from beforehand.wiring import App, proof_of
 from models.database import is_current
 
 log = logging.getLogger("beforehand.web")
 
 
 def router(app: App) -> APIRouter:
-    """``/healthz``: the process answers. ``/readyz``: pages can be served, with how the parts of the process stand.
+    """``/healthz``: the process answers, and to a ``nonce`` with what only we can.
+
+    ``/readyz``: pages can be served, with how the parts of the process stand.
 
     A part that is down takes no page away from customers, so it is told here and refuses nothing; the staff pages'
     ``/readyz`` is the one that asks for all of them.
@@ -22,8 +25,8 @@ def router(app: App) -> APIRouter:
     routes = APIRouter()
 
     @routes.get("/healthz")
-    async def alive() -> dict[str, str]:
-        return {"status": "ok"}
+    async def alive(nonce: Annotated[str, Query(max_length=64, pattern=r"^[A-Za-z0-9]*$")] = "") -> dict[str, str]:
+        return {"status": "ok"} | ({"proof": proof_of(app.settings, nonce)} if nonce else {})
 
     @routes.get("/readyz")
     def ready() -> JSONResponse:

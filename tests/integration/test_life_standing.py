@@ -138,11 +138,13 @@ def test_the_command_says_it_and_leaves_with_1_where_the_files_are_refused(
     made.customer()
     run_rule(made.app, "hello", NOON)
     runner = CliRunner()
-    said = runner.invoke(commands, ["status", "--now", "2026-03-10T12:30:00+00:00"])
+    said = runner.invoke(commands, ["status", "--now", "2026-03-10T12:05:00+00:00"])
     assert said.exit_code == 0, said.output
     assert "No house is running" in said.output
     assert "Messages that are open: 1 planned." in said.output
     assert "1 match, 1 message planned" in said.output
+    late = runner.invoke(commands, ["status", "--now", "2026-03-10T12:30:00+00:00"])
+    assert (late.exit_code, "1 messages are due, the oldest since" in late.output) == (1, True), "nobody sends them"
     edit(made, "purpose: service", "purpos: service")
     said = runner.invoke(commands, ["status"])
     assert (said.exit_code, "refused" in said.output, "hello.yaml:7:1" in said.output) == (1, True, True)

@@ -9,7 +9,15 @@ import pytest
 
 from beforehand.passes.outcome import Outcome
 from flows.boot import earlier_life, gone_here, new_boot
-from flows.environment import drop_proxies, prefect_environment, put_in_place, ui_url
+from flows.environment import (
+    drop_proxies,
+    existing_api,
+    guest_environment,
+    prefect_environment,
+    put_in_place,
+    ui_of,
+    ui_url,
+)
 from flows.failure import FlowError, plainly
 from flows.shown import Sent, late_name, pass_rows
 from flows.slots import grace, slots
@@ -39,6 +47,29 @@ def test_prefect_gets_our_environment_and_nothing_of_the_users() -> None:
     assert theirs["DO_NOT_TRACK"] == "1"
     assert theirs["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
     assert Path(theirs["PREFECT_HOME"]).is_absolute()
+
+
+def test_with_a_server_that_runs_already_only_what_opens_it_comes_through() -> None:
+    theirs = {
+        "PREFECT_API_URL": "http://prefect:4200/api/",
+        "PREFECT_API_AUTH_STRING": "user:password",
+        "PREFECT_API_KEY": "",
+        "PREFECT_LOGGING_LEVEL": "DEBUG",
+    }
+    api = existing_api("", theirs)
+    assert api == "http://prefect:4200/api"
+    put_in_place(guest_environment(Path("var/prefect-client"), api, theirs), theirs)
+    assert theirs["PREFECT_API_URL"] == "http://prefect:4200/api"
+    assert theirs["PREFECT_API_AUTH_STRING"] == "user:password"
+    assert "PREFECT_API_KEY" not in theirs, "an empty one is none"
+    assert "PREFECT_LOGGING_LEVEL" not in theirs
+    assert not [name for name in theirs if name.startswith("PREFECT_SERVER_")], "that server is not ours to set up"
+    assert ui_of(api, "deployments") == "http://prefect:4200/v2/deployments"
+
+
+def test_the_setting_goes_before_the_environment_and_without_both_the_server_is_ours() -> None:
+    assert existing_api("http://a/api", {"PREFECT_API_URL": "http://b/api"}) == "http://a/api"
+    assert existing_api("", {}) == ""
 
 
 def test_proxies_of_every_spelling_are_dropped() -> None:
