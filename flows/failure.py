@@ -1,30 +1,26 @@
 """Errors in flows, said without data: Prefect stores an error's text and shows it, and ours may quote rows."""
 
-import traceback
+import asyncio
 from collections.abc import Awaitable
-from pathlib import Path
 from typing import TypeVar
 
+from sqlalchemy.exc import InterfaceError, OperationalError
+
 from messaging.journal import JournalError
+from models.trouble import place, trouble_of
 from models.trouble import plainly as trouble_plainly
-from models.trouble import trouble_of
 
 T = TypeVar("T")
-HOUSE = Path(__file__).resolve().parent.parent
+
+AWAY = "the database does not answer"
+"""What a run says that failed because the database was away; it is run again (flows.again)."""
+
+
+_NOT_OURS = (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 class FlowError(Exception):
     """A stage of a flow failed; the text names the kind of error and its place, never a value."""
-
-
-def place(error: BaseException) -> str:
-    """Where in our own code an error came from: ``rules/evaluate.py:42``."""
-    frames = traceback.extract_tb(error.__traceback__)
-    for frame in reversed(frames):
-        path = Path(frame.filename)
-        if HOUSE in path.parents and ".venv" not in path.parts:
-            return f"{path.relative_to(HOUSE)}:{frame.lineno}"
-    return "outside of our code"
 
 
 def named(error: BaseException) -> str:
@@ -33,6 +29,8 @@ def named(error: BaseException) -> str:
         return str(error)
     if trouble_of(error):
         return trouble_plainly(error)
+    if isinstance(error, OperationalError | InterfaceError):
+        return f"{AWAY} ({type(error).__name__} at {place(error)})"
     return f"{type(error).__name__} at {place(error)}"
 
 
@@ -43,6 +41,10 @@ async def plainly(what: str, work: Awaitable[T]) -> T:
     """
     try:
         return await work
-    except Exception as error:
+    except _NOT_OURS:
+        raise
+    except BaseException as error:  # a library in Rust panics with one that is no Exception, and quotes what it read
+        if type(error).__module__.startswith("prefect"):  # how a run is suspended
+            raise
         failed = f"{what}: {named(error)}"
     raise FlowError(failed)

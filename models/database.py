@@ -101,7 +101,13 @@ def connect(url: str, *, allow_unsafe_sqlite: bool = False) -> Engine:
     parsed = normal_url(url)
     if parsed.get_backend_name() == "postgresql":
         # the claims are made for this level, whatever the server's default is
-        engine = create_engine(parsed, json_serializer=_dumps, pool_pre_ping=True, isolation_level="READ COMMITTED")
+        engine = create_engine(
+            parsed,
+            json_serializer=_dumps,
+            pool_pre_ping=True,
+            isolation_level="READ COMMITTED",
+            hide_parameters=True,  # errors end in logs, and must not quote a customer's values
+        )
         event.listen(engine, "connect", _prepare_postgres)
         return engine
     sqlite_gate(allow_unsafe=allow_unsafe_sqlite)
@@ -112,6 +118,7 @@ def connect(url: str, *, allow_unsafe_sqlite: bool = False) -> Engine:
         module=sqlite_module(),
         json_serializer=_dumps,
         connect_args={"timeout": LOCK_SECONDS, "check_same_thread": False},
+        hide_parameters=True,
     )
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)

@@ -115,7 +115,7 @@ def _standing(connection: Connection, now: datetime) -> Iterator[Metric]:
     yield from _queue(connection, now)
     yield _one("messages_held", "Messages that are held.", _up_to(connection, select(message.c.id).where(HELD)))
     unsettled = _up_to(connection, select(message.c.id).where(UNSETTLED))
-    yield _one("messages_unknown", "Messages of which nobody knows yet whether they went.", unsettled)
+    yield _one("messages_unsettled", "Messages of which nobody knows yet whether they went.", unsettled)
     yield from _held_runs(connection)
     yield from _switches(connection, now)
     resting = {channel.value: 0 for channel in Channel} | dict.fromkeys(ACCOUNTS.values(), 0)

@@ -8,6 +8,7 @@ from messaging.quiet_laws import laws_markdown
 from rules.facts import subjects
 from rules.json_schema import schema_text
 from rules.reference import facts_markdown
+from tests.docs import metric_families
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "rules" / "catalog" / "rule.schema.json"
@@ -16,6 +17,7 @@ MADE = {
     REFERENCE / "rules.md": ("facts", lambda: facts_markdown(subjects())),
     REFERENCE / "settings.md": ("settings", settings_markdown),
     REFERENCE / "quiet-hours.md": ("laws", laws_markdown),
+    REFERENCE / "metrics.md": ("metrics", metric_families.markdown),
 }
 
 
