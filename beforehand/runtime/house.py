@@ -70,6 +70,7 @@ class House:
         self._ready = asyncio.Event()
         self._heartbeat: Heartbeat | None = None
         self._news: News | None = None
+        self._in_line: dict[str, str] | None = None
         self._closing = False
         self.hands: Hands = of_app(self.app, post_room=self.addresses.post_room or "", stopping=lambda: self._closing)
         side = PrefectSide(
@@ -178,15 +179,17 @@ class House:
         passes.templates_of(self.app)
         _ = self.app.channels
 
-    async def _bring_in_line(self, rules: Mapping[str, Terms]) -> object:
+    async def _bring_in_line(self, rules: Mapping[str, Terms], everything: bool) -> object:
         from flows.automations import install
         from flows.deployments import bring_in_line, wanted
 
         def interrupted() -> bool:
             return self._closing or self.watch.out_of_line  # an edit meanwhile goes first
 
-        done = await bring_in_line(wanted(rules, self.hands, self._sources), stopping=interrupted)
-        if not interrupted():
+        wishes = wanted(rules, self.hands, self._sources)
+        done = await bring_in_line(wishes, stopping=interrupted, known=None if everything else self._in_line)
+        self._in_line = None if done.left else {wish.name: wish.version for wish in wishes}
+        if everything and not interrupted():
             await install(self.app.engine, self.app.clock)
         return done
 
