@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from beforehand.cli import common
-from beforehand.reconciled import lines_of, open_outcomes, still_held
 
 if TYPE_CHECKING:
     from beforehand.dispatching import ReapReport
@@ -28,6 +27,7 @@ def reconcile(
     Exit code 1: sending is still held, or some outcomes are open.
     """
     from beforehand import dispatching
+    from beforehand.reconciled import lines_of, open_outcomes, still_held
     from messaging.journal import JournalError
     from messaging.journal.reconciling import OtherSecret
     from messaging.journal.reconciling import reconcile as put_right
@@ -51,6 +51,8 @@ def reconcile(
 
 
 def _plain(done: "Reconciled", asked: "ReapReport") -> dict[str, Any]:
+    from beforehand.reconciled import still_held
+
     said = asdict(done) | {"moved": {state.value: count for state, count in done.moved.items()}}
     said["known_until"] = done.known_until.isoformat() if done.known_until else None
     return said | {"held": still_held(done), "asked": {"found": asked.found, "given_up": asked.given_up}}

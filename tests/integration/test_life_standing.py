@@ -187,7 +187,8 @@ def test_a_shadow_rule_runs_by_clock_and_by_event_and_sends_nothing(house: House
     assert event_rules_due(house.app, NOON) == ["hello"]
     hands = of_app(house.app)
     deployed = {wish.name: wish.description for wish in wanted(hands.rules(), hands)}
-    assert set(deployed) == {"hello", "dispatch", "ingest"}
+    own = {"backtest", "brief", "call-staff", "dispatch", "ingest", "reconcile", "retention"}
+    assert set(deployed) == own | {"hello"}
     assert "nothing is sent" in deployed["hello"]
     report = run_rule(house.app, "hello", NOON)
     assert (report.status, report.planned, report.withheld) == ("shadow", 0, {Reason.SHADOW: 1})
