@@ -58,13 +58,16 @@ def _never() -> bool:
     return False
 
 
-async def bring_in_line(wishes: list[Wanted], *, stopping: Callable[[], bool] = _never) -> InLine:
+async def bring_in_line(
+    wishes: list[Wanted], *, stopping: Callable[[], bool] = _never, known: Mapping[str, str] | None = None
+) -> InLine:
     """Change what changed, remove what is wanted no more, then create what is new, and leave the rest.
 
     In this order, so that an edit need not wait until two hundred new ones are there. ``stopping`` is asked before each
-    of them. One that Prefect refuses keeps no other: its error is raised at the end.
+    of them. One that Prefect refuses keeps no other: its error is raised at the end. ``known`` are the deployments that
+    are in line, name to version: Prefect is asked for the others only. None: it is asked for all.
     """
-    done, wrong = InLine(), list[Exception]()
+    done, wrong, absent = InLine(), list[Exception](), set[str]()
 
     async def one(name: str, where: list[str], work: Callable[[], Awaitable[object]]) -> None:
         if stopping():
@@ -79,21 +82,33 @@ async def bring_in_line(wishes: list[Wanted], *, stopping: Callable[[], bool] = 
 
     async with get_client() as client:
         ground = await _ground(client)
-        there = {found.name: found for found in await _ours(client)}
+        there = {found.name: found for found in await _ours(client, _in_doubt(wishes, known))}
         for wish in wishes:
-            found = there.pop(wish.name, None)
-            if found is not None and found.version == wish.version:
+            if known is not None and known.get(wish.name) == wish.version:
                 done.same.append(wish.name)
-            elif found is not None:
+                continue
+            found = there.pop(wish.name, None)
+            if found is None:
+                absent.add(wish.name)
+            elif found.version == wish.version:
+                done.same.append(wish.name)
+            else:
                 await one(wish.name, done.changed, lambda w=wish, f=found: ground.change(w, f))  # type: ignore[misc]
         for left in there.values():
             await one(left.name, done.removed, lambda d=left.id: client.delete_deployment(d))  # type: ignore[misc]
-        known = {*done.same, *done.changed, *done.left}
-        new = [wish for wish in wishes if wish.name not in known]
+        new = [wish for wish in wishes if wish.name in absent]
         await _a_few_at_once(one(w.name, done.created, lambda w=w: ground.create(w)) for w in new)  # type: ignore[misc]
     if wrong:
         raise wrong[0]
     return done
+
+
+def _in_doubt(wishes: Sequence[Wanted], known: Mapping[str, str] | None) -> list[str] | None:
+    """The names of which it is not known that they are in line; None: nothing is known of any."""
+    if known is None:
+        return None
+    wanted_now = {wish.name: wish.version for wish in wishes}
+    return [name for name in {**known, **wanted_now} if known.get(name) != wanted_now.get(name)]
 
 
 async def _a_few_at_once(works: Iterable[Awaitable[object]]) -> None:
@@ -121,6 +136,8 @@ async def start_run(deployment_id: UUID) -> UUID:
 
 async def _ours(client: PrefectClient, names: Sequence[str] | None = None) -> list[DeploymentResponse]:
     found: list[DeploymentResponse] = []
+    if names is not None and not names:
+        return found
     named = None if names is None else DeploymentFilterName(any_=list(names))
     only = DeploymentFilter(tags=DeploymentFilterTags(all_=[OURS]), name=named)
     while page := await client.read_deployments(deployment_filter=only, offset=len(found), limit=200):

@@ -22,7 +22,8 @@ LOOK_BACK = timedelta(hours=2)
 
 @dataclass(frozen=True)
 class PrefectSide:
-    """What is asked of Prefect. ``is_up`` is blocking; ``bring_in_line`` takes the rules in force and says what it did.
+    """What is asked of Prefect. ``is_up`` is blocking; ``bring_in_line`` takes the rules in force, and whether nothing
+    is known of the server's deployments, and says what it did.
 
     ``crash_dead_runs`` gives how many runs it marked. ``tell_rules`` shows staff the rules in force, and why an edit of
     them was refused. ``tell_events`` tells what happened, and gives how many events Prefect was found to have.
@@ -30,7 +31,7 @@ class PrefectSide:
     """
 
     is_up: Callable[[], bool]
-    bring_in_line: Callable[[Mapping[str, Terms]], Awaitable[object]]
+    bring_in_line: Callable[[Mapping[str, Terms], bool], Awaitable[object]]
     crash_dead_runs: Callable[[datetime], Awaitable[int]]
     tell_rules: Callable[[Mapping[str, Terms], str], Awaitable[object]] | None = None
     tell_events: Callable[[], Awaitable[int]] | None = None
@@ -38,13 +39,17 @@ class PrefectSide:
 
 
 class PrefectWatch:
-    """Knows whether Prefect is up, and does what follows from it."""
+    """Knows whether Prefect is up, and does what follows from it.
+
+    ``in_doubt``: the server came up, or back, since all its deployments were last brought in line.
+    """
 
     def __init__(self, side: PrefectSide, hands: Hands) -> None:
         self._side, self._hands = side, hands
         self.up = False
         self._down_since: datetime | None = hands.clock()
         self._out_of_line = True
+        self.in_doubt = True
         self._rules: tuple[Mapping[str, Terms], str] | None = None
         self._untold = False
         self._one_at_a_time = asyncio.Lock()
@@ -87,7 +92,7 @@ class PrefectWatch:
         """Notice Prefect coming and going."""
         up = await asyncio.to_thread(self._side.is_up)
         if up and not self.up:
-            self._down_since, self._out_of_line = None, True
+            self._down_since, self._out_of_line, self.in_doubt = None, True, True
             self._done_without.clear()
             log.info("the Prefect server is up")
         elif self.up and not up:
@@ -101,12 +106,13 @@ class PrefectWatch:
         async with self._one_at_a_time:
             if not (self.up and self._out_of_line):
                 return
-            self._out_of_line = False
+            self._out_of_line, doubted, self.in_doubt = False, self.in_doubt, False
             try:
-                done = await self._side.bring_in_line(self._hands.rules())
+                done = await self._side.bring_in_line(self._hands.rules(), doubted)
             except BaseException:
-                self._out_of_line = True
+                self._out_of_line = self.in_doubt = True
                 raise
+            self.in_doubt = self.in_doubt or (doubted and self._out_of_line)  # it was interrupted
             log.info("deployments: %s", done)
 
     async def crash_dead_runs(self) -> None:

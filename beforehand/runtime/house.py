@@ -90,6 +90,7 @@ class House:
         self._worker: InProcess | None = None
         self._heartbeat: Heartbeat | None = None
         self._news: News | None = None
+        self._in_line: dict[str, str] | None = None
         self._closing = self._no_runs = False
         self._clockwork: Heartbeat | None = None
         self._words = Words(app.engine, app.clock)
@@ -313,15 +314,17 @@ class House:
             importlib.import_module(name)
         self._warm_dispatch()
 
-    async def _bring_in_line(self, rules: Mapping[str, Terms]) -> object:
+    async def _bring_in_line(self, rules: Mapping[str, Terms], everything: bool) -> object:
         from flows.automations import install
         from flows.deployments import bring_in_line, wanted
 
         def interrupted() -> bool:
             return self._closing or self.watch.out_of_line  # an edit meanwhile goes first
 
-        done = await bring_in_line(wanted(rules, self.hands, self._sources), stopping=interrupted)
-        if not interrupted():
+        wishes = wanted(rules, self.hands, self._sources)
+        done = await bring_in_line(wishes, stopping=interrupted, known=None if everything else self._in_line)
+        self._in_line = None if done.left else {wish.name: wish.version for wish in wishes}
+        if everything and not interrupted():
             await install(self.app.engine, self.app.clock)
         return done
 

@@ -51,6 +51,7 @@ class World:
         self.rules = {terms.rule_id: terms for terms in rules}
         self.passes: list[tuple[str, datetime | None]] = []
         self.lined_up: list[list[str]] = []
+        self.everything: list[bool] = []
         self.batches: list[int] = []
         self.broken: set[str] = set()
         self.hands = Hands(
@@ -72,7 +73,8 @@ class World:
         self.passes.append((rule_id, slot))
         return Figures()
 
-    async def line_up(self, rules: Mapping[str, Terms]) -> str:
+    async def line_up(self, rules: Mapping[str, Terms], everything: bool) -> str:
+        self.everything.append(everything)
         if "deployments" in self.broken:
             raise ConnectionError
         self.lined_up.append(sorted(rules))
@@ -210,6 +212,43 @@ async def test_deployments_follow_prefect_and_the_rules() -> None:
     world.broken.clear()
     await world.watch.bring_in_line()
     assert world.lined_up == [["late-order"], ["late-order", "win-back"]]
+    world.watch.rules_changed()
+    await world.watch.bring_in_line()
+    assert world.everything == [True, False, True, False], (
+        "after an error, or a new start of Prefect, all are looked at"
+    )
+
+
+async def test_an_edit_while_all_are_looked_at_leaves_the_rest_in_doubt() -> None:
+    world = World(rule("late-order", "*/15 * * * *"))
+    world.up = True
+    await world.watch.look()
+    meanwhile = world.line_up
+
+    async def edited(rules: Mapping[str, Terms], everything: bool) -> str:
+        world.watch.rules_changed()
+        return await meanwhile(rules, everything)
+
+    world.watch = PrefectWatch(PrefectSide(lambda: True, edited, world.dead), world.hands)
+    await world.watch.look()
+    await world.watch.bring_in_line()
+    assert (world.watch.out_of_line, world.watch.in_doubt) == (True, True)
+
+
+async def test_what_happened_is_told_while_prefect_is_up() -> None:
+    world = World()
+    told = []
+
+    async def tell() -> int:
+        told.append(world.up)
+        return 1
+
+    world.watch = PrefectWatch(PrefectSide(lambda: world.up, world.line_up, world.dead, tell_events=tell), world.hands)
+    await world.watch.tell_events()
+    world.up = True
+    await world.watch.look()
+    await world.watch.tell_events()
+    assert told == [True]
 
 
 async def test_passes_go_on_without_prefect_past_their_grace() -> None:
