@@ -9,10 +9,10 @@ from sqlalchemy import Connection, and_, func, or_, select
 
 from beforehand.passes import rules_of
 from beforehand.passes.in_force import GONE, IN_FORCE, NOTICE, RULE_PASS, RULES
+from beforehand.stopping import standing_of
 from beforehand.wiring import App
 from messaging.breaker import opened
 from messaging.journal.marks import held_since
-from messaging.switches import set_now
 from models.database import reading
 from models.delivery import Match, Message
 from models.housekeeping import Lease
@@ -140,7 +140,7 @@ def status_of(app: App, now: datetime) -> Status:
                 Resting(one.name, [channel.value for channel in one.channels], one.code, one.times, one.until)
                 for one in opened(connection)
             ],
-            stopped=set_now(connection),
+            stopped=standing_of(connection, app),
         )
 
 
