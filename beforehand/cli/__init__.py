@@ -6,8 +6,10 @@ Exit codes: 0 fine, 1 findings, 2 wrong use.
 import typer
 
 from beforehand.cli import (
+    audit,
     backtest,
     check,
+    correcting,
     customer,
     demo,
     dispatch,
@@ -53,6 +55,10 @@ app.command("run")(preview.run)
 app.command("status")(status.status)
 app.command("stop")(switches.stop)
 app.command("resume")(switches.resume)
+app.command("cancel")(correcting.cancel)
+app.command("sent")(correcting.sent)
+app.command("correct")(correcting.correct)
+app.command("audit")(audit.audit)
 app.command("backtest")(backtest.backtest)
 app.command("dispatch")(dispatch.dispatch)
 app.command("reconcile")(reconcile.reconcile)

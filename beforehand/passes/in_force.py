@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, select
 
+from beforehand.passes.bounds import note_bounds, note_limits
 from beforehand.wiring import App
 from messaging.plan import keep_version
 from messaging.shares import note_share
@@ -31,6 +32,7 @@ def write_down(app: App, loaded: RuleSet, problems: str, now: datetime) -> None:
     with writing(app.engine) as connection:
         bring_into_force(connection, loaded.rules, now)
         note_share(connection, app.settings.holdout, now)
+        note_bounds(connection, app.settings, now)
         notice(connection, RULES, problems, now)
 
 
@@ -55,6 +57,8 @@ def _bring(connection: Connection, rule: Rule, row: Any, now: datetime) -> None:
         return
     keep_version(connection, rule.id, terms.version, rule.text, now)
     note_share(connection, terms.holdout_percent or 0, now, rule_id=rule.id)
+    if row is not None:
+        note_limits(connection, rule, row.version, now)
     live = live_since(connection, rule.id, row, now) if terms.status is RuleStatus.LIVE else None
     _write(connection, rule.id, version=terms.version, status=terms.status.value, since=now, live_since=live)
 
