@@ -1,6 +1,7 @@
 """How long it takes to cancel 100,000 messages, to list who got 100,000, and to plan a correction to as many."""
 
 import csv
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,28 @@ def fill(engine: Engine, state: str, tried: bool) -> None:
     settle(engine)
 
 
+class Stopwatch:
+    """Seconds of the clock, and of the processor: ours and the database server's. A busy machine moves the first."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.server = None
+        if connection.dialect.name == "postgresql":
+            self.server = Path(f"/proc/{connection.execute(text('SELECT pg_backend_pid()')).scalar_one()}/stat")
+        self.began, self.used = time.perf_counter(), self._cpu()
+
+    def _cpu(self) -> float:
+        theirs = 0.0
+        if self.server:
+            words = self.server.read_text(encoding="ascii").rsplit(")", 1)[1].split()
+            theirs = (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+        return time.process_time() + theirs
+
+    def stop(self) -> str:
+        """What it took."""
+        self.took, self.cpu = time.perf_counter() - self.began, self._cpu() - self.used
+        return f"{self.took:.2f} s, {self.cpu:.2f} s of the processor"
+
+
 def settle(engine: Engine) -> None:
     with engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("ANALYZE"))
@@ -89,9 +112,11 @@ def test_cancel_of_a_hundred_thousand(engine: Engine) -> None:
         connection.execute(update(message).where(message.c.id.in_(claimed)).values(state="claimed"))
     began = time.perf_counter()
     with writing(engine) as connection:
+        watch = Stopwatch(connection)
         done = cancel(connection, "hello", VERSION, NOON)
+        said = watch.stop()
     took = time.perf_counter() - began
-    print(f"BENCH cancel 100,000 by version ({engine.dialect.name}): {took:.2f} s")
+    print(f"BENCH cancel 100,000 by version ({engine.dialect.name}): {said}")
     assert done.messages == {"sms": MANY}
     assert done.matches == MANY
     assert took < 5
@@ -100,13 +125,13 @@ def test_cancel_of_a_hundred_thousand(engine: Engine) -> None:
 @pytest.mark.bench
 def test_who_got_what_of_a_hundred_thousand(engine: Engine, tmp_path: Path) -> None:
     fill(engine, "delivered", tried=True)
-    began = time.perf_counter()
     with reading(engine) as connection, (tmp_path / "who.csv").open("w", newline="") as stream:
+        watch = Stopwatch(connection)
         count = written(connection, stream)
-    took = time.perf_counter() - began
-    print(f"BENCH who got what, 100,000 to CSV ({engine.dialect.name}): {took:.2f} s")
+        said = watch.stop()
+    print(f"BENCH who got what, 100,000 to CSV ({engine.dialect.name}): {said}")
     assert count == MANY
-    assert took < 5
+    assert watch.took < 5
 
 
 def written(connection: Connection, stream: Any) -> int:
