@@ -79,6 +79,7 @@ def dispatch_due(
         rates=rates_of(settings),
         jitter=random.random,
         stopping=stopping,
+        halted=app.stop_file.halted,
         journal=app.journal,
     )
     clock = app.clock if now is None else lambda: now
@@ -143,7 +144,9 @@ def call_webhooks(
 
     ``now`` stands still for the whole go.
     """
-    where = replace(wires(app.settings, stopping), retired=lambda: retired_of(app), journal=app.journal)
+    where = replace(
+        wires(app.settings, stopping), retired=lambda: retired_of(app), journal=app.journal, halted=app.stop_file.halted
+    )
     report = call_due(app.engine, app.clock if now is None else lambda: now, where)
     if report.states:
         onlookers.tell(onlookers.Called(report.states))

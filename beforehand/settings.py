@@ -413,7 +413,7 @@ class Settings(BaseSettings):
             raise ValueError("two names have the same key")
         return value
 
-    @field_validator("maildir", mode="before")
+    @field_validator("maildir", "stop_file", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value

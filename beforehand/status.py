@@ -9,13 +9,13 @@ from sqlalchemy import Connection, and_, func, or_, select, text
 
 from beforehand.passes import policy_of, rules_of
 from beforehand.passes.in_force import GONE, IN_FORCE, NOTICE, RULE_PASS, RULES
+from beforehand.stopping import standing_of
 from beforehand.surroundings import SKEW, Surroundings, look_around
 from beforehand.wiring import App
 from messaging.breaker import opened
 from messaging.held.runs import HeldRunView, open_runs, topic_of
 from messaging.journal.marks import held_since
 from messaging.policy import Brakes
-from messaging.switches import set_now
 from models.database import reading
 from models.delivery import Match, Message
 from models.housekeeping import Lease
@@ -173,7 +173,7 @@ def status_of(app: App, now: datetime) -> Status:
                 Resting(one.name, [channel.value for channel in one.channels], one.code, one.times, one.until)
                 for one in opened(connection)
             ],
-            stopped=set_now(connection),
+            stopped=standing_of(connection, app),
             due=_due(connection, now),
             held_runs=open_runs(connection),
             brakes=policy_of(app).brakes,
@@ -198,7 +198,7 @@ def _of_sending(seen: Status) -> Iterator[Finding]:
             "rules", "the rule files are refused", "`beforehand check` says where; the old rules are in force"
         )
     late = seen.due.oldest is not None and seen.now - seen.due.oldest > LATE
-    if seen.due.oldest and late and not (seen.stopped or seen.resting or seen.held_since or seen.around.stop_file):
+    if seen.due.oldest and late and not (seen.stopped or seen.resting or seen.held_since):
         said = f"{seen.due.count:,} messages are due, the oldest since {_utc(seen.due.oldest)}"
         yield Finding("due", said, "see whether a dispatcher runs and what the log says; `beforehand up` starts one")
 

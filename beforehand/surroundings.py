@@ -86,7 +86,6 @@ class Surroundings:
     disks: list[Disk] = field(default_factory=list)
     prefect: PrefectSeen | None = None
     database_ahead_ms: int | None = None
-    stop_file: str = ""
 
 
 def look_around(connection: Connection, settings: Settings, clock: Clock, now: datetime) -> Surroundings:
@@ -98,7 +97,6 @@ def look_around(connection: Connection, settings: Settings, clock: Clock, now: d
         disks=disks(settings),
         prefect=ask_prefect(api, clock) if api else None,
         database_ahead_ms=database_ahead_ms(connection, clock),
-        stop_file=stop_file(settings),
     )
 
 
@@ -179,9 +177,3 @@ def disks(settings: Settings) -> list[Disk]:
             usage = shutil.disk_usage(there)
             found.append(Disk(what, str(place), usage.free, usage.total))
     return found
-
-
-def stop_file(settings: Settings) -> str:
-    """The path of the stop file where it is there; else an empty text."""
-    path = settings.stop_file or settings.var / "STOP"
-    return str(path) if path.exists() else ""

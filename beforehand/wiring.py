@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from messaging.channels import Providers
     from messaging.channels.base import Channel
     from messaging.journal import Journal
+    from messaging.stop_file import StopFile
     from messaging.webhooks import Wires
 
 Clock = Callable[[], datetime]
@@ -66,6 +67,18 @@ class App:
             live=settings.delivery == "live",
             keep=timedelta(days=settings.journal_days),
         )
+
+    @cached_property
+    def stop_file(self) -> "StopFile":
+        """The kill switch that works without the database."""
+        return stop_file_of(self.settings)
+
+
+def stop_file_of(settings: Settings) -> "StopFile":
+    """The stop file of this machine; it may not be there."""
+    from messaging.stop_file import StopFile
+
+    return StopFile(settings.stop_file or settings.var / "STOP")
 
 
 def proof_of(settings: Settings, nonce: str) -> str:

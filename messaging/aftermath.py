@@ -9,9 +9,11 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from messaging import audit
 from messaging.breaker import ACCOUNTS, call_staff, trip
 from messaging.channels.base import Asks
 from messaging.consents import suppress
+from messaging.events_out import STOPPED, happened
 from messaging.outcomes import after, resend_at, slower_until
 from messaging.pace import slow_down
 from messaging.switches import stop
@@ -64,7 +66,10 @@ def _suppress(connection: Connection, asked: Sequence[Asked], now: datetime) -> 
 def stop_rule(connection: Connection, rule_id: str, code: str, now: datetime) -> None:
     """Set the kill switch of a rule whose messages are blocked on the way, and call staff; ``resume`` takes it back."""
     scope = f"rule:{rule_id}"
-    stop(connection, scope, f"provider {code}", now)
+    by = f"provider {code}"
+    if stop(connection, scope, by, now):
+        happened(connection, STOPPED, scope, now)
+        audit.write(connection, by=by, action="stop", about=scope, now=now)
     call_staff(connection, scope, f"the rule {rule_id} is stopped: its messages are blocked on the way ({code})", now)
 
 

@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection, func, insert, select, text
 
 from models.staff import Audit
 
@@ -43,7 +43,9 @@ def write(
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": WRITING})
     newest = select(audit.c.digest).order_by(audit.c.id.desc()).limit(1)
     before = connection.execute(newest).scalar_one_or_none() or ""
-    row = {"at": now, "by": by[:200], "action": action, "about": about[:200], "details": dict(details or {})}
+    # as JSON gives it back: what is hashed now must be what is read later
+    kept = json.loads(json.dumps(dict(details or {}), default=str))
+    row = {"at": now, "by": by[:200], "action": action, "about": about[:200], "details": kept}
     connection.execute(insert(audit).values(**row, before=before, digest=digest_of(before, row)))
 
 
@@ -53,10 +55,27 @@ def digest_of(before: str, row: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
+def newest_of(connection: Connection, actions: Collection[str]) -> Entry | None:
+    """The last entry that tells one of these actions."""
+    rows = select(audit).where(audit.c.action.in_(actions)).order_by(audit.c.id.desc()).limit(1)
+    row = connection.execute(rows).first()
+    return None if row is None else Entry(row.id, row.at, row.by, row.action, row.about, row.details or {})
+
+
+def last_digest(connection: Connection) -> str:
+    """The digest of the last entry, empty without one: kept elsewhere, it shows that no entry was taken off the end."""
+    return connection.execute(select(audit.c.digest).order_by(audit.c.id.desc()).limit(1)).scalar_one_or_none() or ""
+
+
 def entries(connection: Connection, *, newest: int | None = None) -> list[Entry]:
     """The entries, oldest first; with ``newest`` only the last so many."""
     rows = connection.execute(select(audit).order_by(audit.c.id.desc()).limit(newest)).all()
     return [Entry(row.id, row.at, row.by, row.action, row.about, row.details or {}) for row in reversed(rows)]
+
+
+def count(connection: Connection) -> int:
+    """How many entries there are."""
+    return int(connection.execute(select(func.count()).select_from(audit)).scalar_one())
 
 
 def first_broken(connection: Connection) -> int | None:

@@ -1,5 +1,6 @@
 """A call that is answered: whose it is, whether we may still speak, and the claim whose words are said."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -32,11 +33,13 @@ class PickedUp:
     reason: Reason | None = None
 
 
-def pick_up(connection: Connection, told: Told, now: datetime, policy: Policy) -> PickedUp:
+def pick_up(
+    connection: Connection, told: Told, now: datetime, policy: Policy, *, halted: Collection[str] = ()
+) -> PickedUp:
     """A call was answered. The first call of an attempt binds its id by compare-and-set; a second one is not ours.
 
     ``told`` is the request for the script: SENT for a person, UNDELIVERED for a machine. Asked again for the same call,
-    the answer is the same. Must run in a write transaction.
+    the answer is the same. Must run in a write transaction. ``halted`` are the scopes that the stop file names.
     """
     keep(connection, told, now)
     claim = on_the_line(connection, told.attempt_id, told.provider_id)
@@ -44,7 +47,7 @@ def pick_up(connection: Connection, told: Told, now: datetime, policy: Policy) -
         return PickedUp(Line.SECOND)
     if told.state is MessageState.UNDELIVERED:
         return PickedUp(Line.MACHINE)
-    if (reason := must_not_speak(connection, claim.message_id, now, policy)) is not None:
+    if (reason := must_not_speak(connection, claim.message_id, now, policy, halted=halted)) is not None:
         return PickedUp(Line.SILENT, reason=reason)
     return PickedUp(Line.OURS, claim)
 
@@ -64,10 +67,12 @@ def on_the_line(connection: Connection, attempt_id: int | None, provider_id: str
     return None if row is None else claim_of(row, row["lease"], row["lease_until"], row["address_hash"] or "")
 
 
-def must_not_speak(connection: Connection, message_id: int, now: datetime, policy: Policy) -> Reason | None:
+def must_not_speak(
+    connection: Connection, message_id: int, now: datetime, policy: Policy, *, halted: Collection[str] = ()
+) -> Reason | None:
     """Why we must not speak to this message's customer any more: a kill switch, a STOP; None: we may."""
     m = message.c
-    off = select(stopped(connection, m.rule_id, "channel", m.channel)).where(m.id == message_id)
+    off = select(stopped(connection, m.rule_id, "channel", m.channel, halted=halted)).where(m.id == message_id)
     if connection.execute(off).scalar():
         return Reason.KILL_SWITCH
     return objection(connection, message_id, now, policy)

@@ -187,8 +187,14 @@ def settle_statistics(connection: Connection, *tables: Table) -> None:
 
 
 def fill_from_subjects(connection: Connection, matching: Select[Any], *, now: datetime, zone: str) -> int:
-    """Take every subject a rule found (columns ``subject_id, customer_id, facts``). Returns how many there are."""
+    """Take every subject a rule found (columns ``subject_id, customer_id, facts``). Returns how many there are.
+
+    A column ``preferred``, where there is one, is the channel by which each is reached first.
+    """
     found = matching.subquery("found")
+    preferred, *known = _of_customer()
+    if "preferred" in found.c:
+        preferred = func.coalesce(found.c.preferred, preferred)
     source = (
         select(
             found.c.subject_id,
@@ -196,7 +202,8 @@ def fill_from_subjects(connection: Connection, matching: Select[Any], *, now: da
             found.c.facts,
             literal(now, UTCDateTime()),
             literal(now, UTCDateTime()),
-            *_of_customer(),
+            preferred,
+            *known,
         )
         .select_from(_with_preference(found, found.c.customer_id))
         .order_by(found.c.subject_id)

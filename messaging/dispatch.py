@@ -26,6 +26,7 @@ from messaging.points import At, Point, nowhere
 from messaging.policy import Policy
 from messaging.recording import DEADLINE, Jitter, no_jitter, record_all
 from messaging.segments import count
+from messaging.stop_file import KILL_SWITCH, Halted, halts_nothing, is_halted
 from models.database import reading, writing
 from models.trouble import Trouble, place, plainly, trouble_of
 from models.vocabulary import Channel, MessageState, OutcomeClass, Reason
@@ -73,9 +74,10 @@ class Plan:
     """How to dispatch. ``limit``: at most so many messages a channel (None: all that is due). ``rates`` are the
     senders' own; ``jitter`` gives random numbers from 0 to 1, so that what failed together does not return together.
 
-    ``stopping`` is asked between small groups: True lets go at once. ``at`` is told of each point that a crash may
-    hit. ``journal`` keeps what goes on the wire outside the database. ``ticks`` are seconds that no change of the wall
-    clock moves.
+    ``stopping`` is asked between small groups: True lets go at once. ``halted`` gives what the stop file stops; it is
+    asked before a claim, at arm and right before the first byte of each message. ``at`` is told of each point that a
+    crash may hit. ``journal`` keeps what goes on the wire outside the database. ``ticks`` are seconds that no change of
+    the wall clock moves.
     """
 
     policy: Policy
@@ -87,6 +89,7 @@ class Plan:
     rates: Rates = field(default_factory=dict)
     jitter: Jitter = no_jitter
     stopping: Callable[[], bool] = lambda: False
+    halted: Halted = halts_nothing
     at: At = nowhere
     journal: Journal | None = None
     ticks: Callable[[], float] = time.monotonic
@@ -146,6 +149,7 @@ class _Drain:
                 stops=self.plan.stops,
                 rates=self.plan.rates,
                 journal=self.plan.journal,
+                halted=self.plan.halted(),
             )
             self.plan.at(Point.CLAIMING)
         self.plan.at(Point.CLAIMED)
@@ -212,6 +216,7 @@ class _Drain:
                 at=self.plan.at,
                 journal=self.plan.journal,
                 keys=keys,
+                halted=self.plan.halted(),
             )
         except Restored:
             self._hold()
@@ -257,7 +262,7 @@ class _Drain:
                 self.plan.journal.look(connection, self.clock())
 
     def _try(self, claim: Claim, envelope: Envelope, began: float) -> Outcome:
-        """Look at the deadline once more, then try. A process that slept since it ``began`` to arm must not send.
+        """Look at deadline and stop file once more, then try. A process that slept since it ``began`` must not send.
 
         Two clocks are asked: the wall's may have been set back, the other one may have stood still with the machine.
         """
@@ -267,6 +272,8 @@ class _Drain:
         slept = self.plan.ticks() - began >= self.plan.lease_seconds - spare
         if late or slept or (claim.expires_at is not None and now >= claim.expires_at):
             return Outcome(OutcomeClass.NOT_ACCEPTED, code=DEADLINE)
+        if is_halted(self.plan.halted, f"rule:{claim.rule_id}", f"channel:{claim.channel}"):
+            return Outcome(OutcomeClass.NOT_ACCEPTED, code=KILL_SWITCH)
         self.plan.at(Point.SENDING)
         try:
             return self.way.send(envelope)

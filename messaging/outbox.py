@@ -65,6 +65,7 @@ def claim(
     stops: Stops | None = None,
     rates: Rates = MappingProxyType({}),
     journal: Journal | None = None,
+    halted: Collection[str] = (),
 ) -> Claimed:
     """Give out up to ``limit`` due messages of ``channels``, the more urgent first, each with an attempt and a lease.
 
@@ -72,12 +73,12 @@ def claim(
     guest list, consent, send-by and quiet hours. What may not go gets its named reason in the same transaction.
     Channels whose account is at fault are passed over, but for one probe when they have rested; nothing is claimed that
     the senders' ``rates`` leave no turn for. A database that is behind the ``journal`` gives out nothing; what it had
-    forgotten and knows again does not go a second time.
+    forgotten and knows again does not go a second time. ``halted`` are the scopes that the stop file names.
     """
     heed(connection)
     if journal is not None:
         journal.look(connection, now)
-    stops_now = stopped(connection, message.c.rule_id, "channel", message.c.channel)
+    stops_now = stopped(connection, message.c.rule_id, "channel", message.c.channel, halted=halted)
     withheld = _mark_stopped(connection, now, stops_now, channels)
     awake, half = breaker.standing(connection, channels, now)
     awake, most = _in_pace(connection, awake, rates, now)
@@ -177,6 +178,7 @@ def arm(
     at: At = nowhere,
     journal: Journal | None = None,
     keys: Mapping[int, str] | None = None,
+    halted: Collection[str] = (),
 ) -> list[Claim]:
     """Commit that these claims are about to be on the wire. Only what is returned may be sent.
 
@@ -191,7 +193,7 @@ def arm(
     leases = {c.attempt_id: c for c in claims}
     with writing(engine) as connection:
         heed(connection)
-        fit = _fit(connection, [leases[key] for key in _lock_held(connection, claims, now)], now)
+        fit = _fit(connection, [leases[key] for key in _lock_held(connection, claims, now)], now, halted)
         wanted = [(c.attempt_id, c.channel, units.get(c.attempt_id, 1)) for c in fit]
         waits = take_turns(connection, wanted, rates, now)
         fit = [c for c in fit if c.attempt_id not in waits]
@@ -225,7 +227,7 @@ def _lock_held(connection: Connection, claims: Sequence[Claim], now: datetime) -
     return list(connection.execute(ours.order_by(attempt.c.id).with_for_update()).scalars())
 
 
-def _fit(connection: Connection, claims: Sequence[Claim], now: datetime) -> list[Claim]:
+def _fit(connection: Connection, claims: Sequence[Claim], now: datetime, halted: Collection[str]) -> list[Claim]:
     """Lock the messages and keep those that may go. Without the lock a result that comes late could be overwritten."""
     keys = [c.message_id for c in claims]
     standing = select(message.c.id).where(message.c.id.in_(keys), message.c.state == MessageState.CLAIMED)
@@ -235,7 +237,7 @@ def _fit(connection: Connection, claims: Sequence[Claim], now: datetime) -> list
         message.c.id.in_(locked),
         func.coalesce(newest_consent(), "") != ConsentVerdict.WITHDRAWN,
         or_(message.c.expires_at.is_(None), message.c.expires_at > now),
-        ~stopped(connection, message.c.rule_id, "channel", message.c.channel),
+        ~stopped(connection, message.c.rule_id, "channel", message.c.channel, halted=halted),
     )
     going = set(connection.execute(may).scalars())
     free = [c for c in claims if not is_barred(c.channel, c.address_hash, c.purpose, barred)]

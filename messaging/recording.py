@@ -19,6 +19,7 @@ from messaging.events_out import happened_unknown
 from messaging.journal import Journal, Restored
 from messaging.outcomes import retry_at
 from messaging.points import At, Point, nowhere
+from messaging.stop_file import KILL_SWITCH
 from messaging.taken_back import take_back
 from models.database import dialect_insert, writing
 from models.vocabulary import AttemptState, MessageState, OutcomeClass, Reason
@@ -33,6 +34,9 @@ KNOWN = (MessageState.ACCEPTED, MessageState.SENT, MessageState.DELIVERED, Messa
 
 DEADLINE = "deadline"
 """The code of a try that was armed, looked at its deadline, and was never put on the wire."""
+
+NOT_MADE = (DEADLINE, KILL_SWITCH)
+"""Codes of tries that were armed and then not made: certainly not sent, and no try used."""
 
 
 Jitter = Callable[[], float]
@@ -126,17 +130,17 @@ def next_state(claim: Claim, outcome: Outcome, at: Standing, now: datetime, *, j
 
 def uses_no_try(outcome: Outcome) -> bool:
     """Whether the fault was not the message's: an outage must not use up its tries."""
-    return outcome.kind is OutcomeClass.NOT_ACCEPTED and (outcome.stops or outcome.code == DEADLINE)
+    return outcome.kind is OutcomeClass.NOT_ACCEPTED and (outcome.stops or outcome.code in NOT_MADE)
 
 
 def _try_again(claim: Claim, outcome: Outcome, now: datetime, jitter: float) -> Next:
-    if outcome.code == DEADLINE:
+    if outcome.code in NOT_MADE:
         due = now if claim.expires_at is None or now < claim.expires_at else None
     else:
         due = retry_at(claim.number, outcome, now, claim.channel, jitter=jitter, until=claim.expires_at)
     if due is not None:
-        return Next(MessageState.QUEUED, due_at=due)
-    if outcome.code == DEADLINE or retry_at(claim.number, outcome, now, claim.channel, jitter=jitter):
+        return Next(MessageState.QUEUED, Reason.KILL_SWITCH if outcome.code == KILL_SWITCH else None, due)
+    if outcome.code in NOT_MADE or retry_at(claim.number, outcome, now, claim.channel, jitter=jitter):
         return Next(MessageState.EXPIRED, Reason.TOO_LATE)
     return Next(MessageState.FAILED, Reason.GAVE_UP)
 

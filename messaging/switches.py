@@ -1,5 +1,6 @@
 """The kill switches: what has been stopped, all of it or by rule, channel or endpoint."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -16,13 +17,30 @@ HOLD = "restore"
 
 
 def stopped(
-    connection: Connection, rule_id: ColumnElement[Any], kind: str, name: ColumnElement[Any]
+    connection: Connection,
+    rule_id: ColumnElement[Any],
+    kind: str,
+    name: ColumnElement[Any],
+    *,
+    halted: Collection[str] = (),
 ) -> ColumnElement[bool]:
     """A condition on the table of these columns: a kill switch (all, its rule, its ``kind``) is set, or all is held.
 
-    ``kind`` is the word before the name in a switch's scope, such as ``channel``. No switch set: SQL's ``false``.
+    ``kind`` is the word before the name in a switch's scope, such as ``channel``. ``halted`` are the scopes that the
+    stop file names. No switch set: SQL's ``false``.
     """
-    scopes = connection.execute(select(switch.c.scope).where(switch.c.stopped_at.is_not(None))).scalars().all()
+    return covered({*scopes_set(connection), *halted}, rule_id, kind, name)
+
+
+def scopes_set(connection: Connection) -> set[str]:
+    """The scopes of all switches that are set, a restore's hold too."""
+    return set(connection.execute(select(switch.c.scope).where(switch.c.stopped_at.is_not(None))).scalars())
+
+
+def covered(
+    scopes: Collection[str], rule_id: ColumnElement[Any], kind: str, name: ColumnElement[Any]
+) -> ColumnElement[bool]:
+    """The same for given ``scopes``."""
     if EVERY in scopes or HOLD in scopes:
         return true()
     rules, names = (

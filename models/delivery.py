@@ -13,7 +13,10 @@ OPEN_ATTEMPT = "state IN ('claimed', 'in_flight')"
 
 
 class RuleVersion(Base, table=True):
-    """The text of a rule as it ran; ``version`` is the hash of its content, ``author`` who wrote it, where known."""
+    """The text of a rule as it ran; ``version`` is the hash of its content, ``author`` who wrote it, where known.
+
+    ``cancelled_at``: staff cancelled what had not left of it by then; nothing of matches begun before goes any more.
+    """
 
     __tablename__ = "rule_version"
     __table_args__ = (UniqueConstraint("rule_id", "version"),)
@@ -24,6 +27,7 @@ class RuleVersion(Base, table=True):
     text: str
     first_used_at: datetime = required_moment()
     author: str | None = Field(default=None, max_length=200)
+    cancelled_at: datetime | None = moment()
 
 
 class RulePass(Base, table=True):

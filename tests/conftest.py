@@ -24,9 +24,10 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _journals_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Journals of what tests send go to a folder of their own, never to the checkout's ``var``."""
+    """Journals of what tests send and their stop files go to a folder of their own, never to the checkout's ``var``."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BEFOREHAND_JOURNAL", str(tmp_path_factory.mktemp("journal")))
+        patch.setenv("BEFOREHAND_STOP_FILE", str(tmp_path_factory.mktemp("stop") / "STOP"))
         yield
 
 

@@ -7,9 +7,11 @@ import typer
 
 from beforehand.cli import (
     approve,
+    audit,
     backtest,
     brief,
     check,
+    correcting,
     customer,
     demo,
     dispatch,
@@ -61,6 +63,10 @@ app.command("brief")(brief.brief)
 app.command("stop")(switches.stop)
 app.command("resume")(switches.resume)
 app.command("approve")(approve.approve)
+app.command("cancel")(correcting.cancel)
+app.command("sent")(correcting.sent)
+app.command("correct")(correcting.correct)
+app.command("audit")(audit.audit)
 app.command("backtest")(backtest.backtest)
 app.command("dispatch")(dispatch.dispatch)
 app.command("reconcile")(reconcile.reconcile)

@@ -53,7 +53,7 @@ def preview(
     if json:
         common.print_json(seen.as_json())
         return
-    _show_preview(seen)
+    show_preview(seen)
 
 
 def run(rule: RuleId, now: Now = None, json: AsJson = False) -> None:
@@ -66,10 +66,11 @@ def run(rule: RuleId, now: Now = None, json: AsJson = False) -> None:
     if json:
         common.print_json(report.as_json())
         return
-    _show_run(report)
+    show_run(report)
 
 
-def _show_preview(seen: "Preview") -> None:
+def show_preview(seen: "Preview") -> None:
+    """Print a preview for people."""
     from rich.console import Console
 
     console = Console(highlight=False, emoji=False)
@@ -117,7 +118,8 @@ def _backlog(seen: "Preview") -> str:
     return f"{all_of} backlog: they {said}. `from:` with an earlier moment lets them go."
 
 
-def _show_run(report: "PassReport") -> None:
+def show_run(report: "PassReport") -> None:
+    """Print what a pass did, for people."""
     from rich.console import Console
 
     console = Console(highlight=False, emoji=False)

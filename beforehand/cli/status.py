@@ -65,8 +65,6 @@ def _lines(seen: "Status") -> Iterator[tuple[str, str]]:
         again = f"; tried again at {one.until:%H:%M} UTC"
         often = f", {one.times} times in a row" if one.times > 1 else ""
         yield f"Resting: {' and '.join(one.channels)}, because {one.name} says {one.code}{often}{again}.", "red"
-    if seen.around.stop_file:
-        yield f"Stopped: the file {seen.around.stop_file} is there; take it away to go on.", "red"
     if seen.brakes:
         yield _brakes(seen.brakes), ""
     if not seen.rules:

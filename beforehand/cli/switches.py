@@ -1,82 +1,169 @@
 """``beforehand stop`` and ``beforehand resume``: the kill switches."""
 
+from collections.abc import Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from beforehand.cli import common
+from beforehand.cli.who import who
+from beforehand.cli.words import some
 
 if TYPE_CHECKING:
-    from beforehand.wiring import App
+    from beforehand.settings import Settings
+    from beforehand.stopping import Resuming
+    from messaging.waiting import Held, Line
 
-WHAT = "all, rule:ID, channel:sms, channel:voice, channel:email or webhook:NAME"
+WHAT = "all, a rule's id, sms, voice, email, or in full: rule:ID, channel:sms, webhook:NAME"
 
 Scope = Annotated[str, typer.Argument(metavar="WHAT", help=WHAT)]
-By = Annotated[str, typer.Option(help="Who says so: your name")]
+By = Annotated[str | None, typer.Option(help="Who says so; without it git's user.email, else the login")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document")]
 
 
-def stop(scope: Scope = "all", by: By = "cli", as_json: AsJson = False) -> None:
-    """Stop sending at once: all of it, a rule, a channel or a webhook. What waits keeps its place in the queue."""
-    from messaging import switches
-    from models.database import writing
+def stop(scope: Scope = "all", by: By = None, as_json: AsJson = False) -> None:
+    """Stop sending at once: all of it, a rule, a channel or a webhook. What waits keeps its place in the queue.
 
-    app = common.wired()
-    _check(app, scope)
-    with writing(app.engine) as connection:
-        new = switches.stop(connection, scope, by, app.clock())
-        standing = switches.set_now(connection)
-    _told(
-        standing, as_json, f"{scope} is stopped{'' if new else ' already'}; `beforehand resume {scope}` takes it back."
-    )
+    Exit code 1: the file holds on this machine and the database does not know of it, or the other way round.
+    """
+    from beforehand.stopping import impatient, stop_by_file, stop_by_row
+    from beforehand.wiring import stop_file_of, wall_clock
 
-
-def resume(scope: Scope = "all", as_json: AsJson = False) -> None:
-    """Take a stop back: what waits goes on. Exit code 1: it was not stopped, or another stop still holds something."""
-    from messaging import breaker, switches
-    from models.database import writing
-
-    app = common.wired()
-    with writing(app.engine) as connection:
-        done = switches.resume(connection, scope)
-        breaker.dismiss(connection, scope)
-        standing = switches.set_now(connection)
-    _told(standing, as_json, f"{scope} goes on." if done else f"{scope} was not stopped.")
-    if not done or standing:
+    settings = impatient(common.settings())
+    what = _scope(settings, scope)
+    file = stop_file_of(settings)
+    wrong = stop_by_file(file, what)
+    if not (wrong or as_json):
+        typer.echo(f"{what} is stopped on this machine by the file {file.path}.")
+    done = stop_by_row(settings, what, who(by), wall_clock())
+    if as_json:
+        said = {"file": str(file.path), "problems": [problem for problem in (wrong, done.row) if problem]}
+        common.print_json({"scope": what, "stopped": done.standing, **said})
+    else:
+        if done.standing is not None:
+            typer.echo(f"{what} is stopped everywhere{'' if done.new else ' already'}; {_back(what)}")
+            _list(done.standing)
+        _problems(what, wrong, done.row, known=done.standing is not None)
+    if wrong or done.row:
         raise typer.Exit(common.FINDINGS)
 
 
-def _check(app: "App", scope: str) -> None:
+def _back(scope: str) -> str:
+    return f"`beforehand resume {scope}` takes it back."
+
+
+def _problems(scope: str, file: str, row: str, *, known: bool) -> None:
+    """What did not work, and what holds all the same."""
+    if file:
+        typer.echo(f"Attention: {file}.", err=True)
+    if row and known:
+        typer.echo(f"Attention: {row}", err=True)
+    elif row:
+        typer.echo(f"Attention: the row in the database could not be written. {row}", err=True)
+        if not file:
+            typer.echo(
+                f"The file holds on THIS MACHINE ONLY, until `beforehand resume {scope}` or until it is taken away by "
+                "hand. On other machines: the same command there. Once the database answers, say it again.",
+                err=True,
+            )
+        else:
+            typer.echo("NOTHING IS STOPPED. Stop the processes themselves.", err=True)
+
+
+def _scope(settings: "Settings", word: str) -> str:
     """A stop of a misspelt rule would stop nothing, and nobody would see it."""
-    from models.vocabulary import Channel
+    from beforehand.stopping import scope_of
 
-    kind, _, name = scope.partition(":")
-    known: dict[str, Any] = {"channel": list(Channel), "webhook": app.settings.webhooks}
-    if scope == "all" or (kind == "rule" and name in _rules(app)) or name in known.get(kind, ()):
-        return
-    common.fail(f"{scope!r} is nothing that can be stopped; expected {WHAT}")
-
-
-def _rules(app: "App") -> set[str]:
-    from sqlalchemy import select
-
-    from beforehand.passes import rules_of
-    from models.database import reading
-    from models.housekeeping import RuleInForce
-    from rules.errors import RuleErrors
-
-    with reading(app.engine) as connection:
-        known = set(connection.execute(select(RuleInForce.__table__.c.rule_id)).scalars())  # type: ignore[attr-defined]
-    try:
-        return known | rules_of(app).rules.keys()
-    except RuleErrors:  # a broken file must not keep anybody from stopping another rule
-        return known
+    found = scope_of(settings, word)
+    if found is None:
+        common.fail(f"{word!r} is nothing that can be stopped; expected {WHAT}")
+    return found
 
 
-def _told(standing: dict[str, str], as_json: bool, said: str) -> None:
+def resume(
+    scope: Scope = "all",
+    yes: Annotated[bool, typer.Option("--yes", help="Go on, although something goes out at once")] = False,
+    by: By = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take a stop back. Says first what would go out; where anything would go at once, it goes on with --yes only.
+
+    Exit code 1: nothing was changed (--yes is missing, or it was not stopped), or another stop still holds something.
+    """
+    from beforehand import stopping
+    from beforehand.wiring import stop_file_of
+
+    app = common.wired()
+    what = _resumed(app.settings, scope)
+    now = app.clock()
+    seen = common.asked(lambda: stopping.resuming(app, what, now))
+    going = seen.is_set and (yes or not seen.held.at_once)
+    wrong = common.asked(lambda: stopping.resume(app, what, who(by), now, seen.held)) if going else ""
     if as_json:
-        common.print_json({"stopped": standing})
+        common.print_json(_plain(seen, going, wrong))
+    else:
+        for line in _lines(seen, going, str(stop_file_of(app.settings).path)):
+            typer.echo(line)
+        if wrong:
+            typer.echo(f"Attention: {wrong}", err=True)
+    if not going or wrong or seen.left:
+        raise typer.Exit(common.FINDINGS)
+
+
+def _resumed(settings: "Settings", word: str) -> str:
+    """What shall go on; a scope whose rule or endpoint is gone may still be stopped."""
+    from beforehand.stopping import scope_of
+
+    return scope_of(settings, word) or (word if ":" in word else f"rule:{word}")
+
+
+def _plain(seen: "Resuming", going: bool, wrong: str) -> dict[str, Any]:
+    return {
+        "scope": seen.scope,
+        "was_stopped": seen.is_set,
+        "resumed": going,
+        "at_once": seen.held.at_once,
+        "held": asdict(seen.held),
+        "stopped": seen.left if going else seen.left | ({seen.scope: ""} if seen.is_set else {}),
+        "problems": [wrong] if wrong else [],
+    }
+
+
+def _lines(seen: "Resuming", going: bool, path: str) -> Iterator[str]:
+    if not seen.is_set:
+        yield f"{seen.scope} was not stopped."
+    else:
+        yield from _would_go(seen.held)
+        yield f"{seen.scope} goes on." if going else f"Nothing was changed: `beforehand resume {seen.scope} --yes`."
+    for scope, by in seen.left.items():
+        yield f"  still stopped: {scope} (by {by})"
+    if seen.left and seen.scope == "all" and any(path in by for by in seen.left.values()):
+        yield f"  {path} names these; each is taken back by its own `beforehand resume`."
+
+
+def _would_go(held: "Held") -> Iterator[str]:
+    if not (held.messages or held.webhooks):
+        yield "Nothing waits for it."
         return
-    typer.echo(said)
+    sums = {"now": 0, "soon": 0, "late": 0}
+    for line in (*held.messages, *held.webhooks):
+        sums = {name: count + getattr(line, name) for name, count in sums.items()}
+    yield (
+        f"At once: up to {sums['now']:,}. Due within 24 hours: {sums['soon']:,}. "
+        f"Too late meanwhile, and never sent: {sums['late']:,}."
+    )
+    for line in held.messages:
+        yield f"  {line.rule} by {line.way}: {_counts(line)}"
+    for line in held.webhooks:
+        yield f"  {line.rule}, webhook {line.way}: {_counts(line)}"
+
+
+def _counts(line: "Line") -> str:
+    said = [some(line.now, "at once", "at once"), f"{line.soon:,} within 24 hours"]
+    return ", ".join(said + ([f"{line.late:,} too late"] if line.late else []))
+
+
+def _list(standing: dict[str, str]) -> None:
     for scope, by in standing.items():
         typer.echo(f"  stopped: {scope} (by {by})")

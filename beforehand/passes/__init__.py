@@ -22,6 +22,7 @@ from beforehand.passes.previewing import preview_rule
 from beforehand.passes.reports import AdvanceReport, PassReport, Preview, Sample
 from beforehand.passes.retiring import cancel_retired
 from beforehand.wiring import App
+from messaging.cancelling import cancel_cancelled
 from messaging.held.going import hold_stopped
 from messaging.outbox import Stops
 from models.vocabulary import Reason
@@ -30,14 +31,21 @@ from models.vocabulary import Reason
 def stops_of(app: App) -> Stops:
     """What the claim calls before it gives out messages: it cancels those whose rule stops them by now.
 
-    That is a rule that is retired, or whose ``stop_if`` holds. Those of a held run that was stopped again are held.
+    That is a rule that is retired, whose ``stop_if`` holds, or that staff have cancelled. Those of a held run that was
+    stopped again are held.
     """
 
     def stops(connection: Connection, now: datetime, message_ids: Sequence[int]) -> dict[Reason, int]:
+        cancelled = cancel_cancelled(connection, now, message_ids)
         retired = cancel_retired(app, connection, now, message_ids)
         stopped = cancel_stopped(app, connection, now, message_ids)
         held = hold_stopped(connection, message_ids)
-        counts = {Reason.RULE_NOT_LIVE: retired, Reason.STOPPED: stopped, Reason.BRAKE: held}
+        counts = {
+            Reason.CANCELLED_BY_STAFF: cancelled,
+            Reason.RULE_NOT_LIVE: retired,
+            Reason.STOPPED: stopped,
+            Reason.BRAKE: held,
+        }
         return {reason: count for reason, count in counts.items() if count}
 
     return stops

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, delete, func, select
 
 from beforehand.passes.authors import authors_of
+from beforehand.passes.bounds import note_bounds, note_limits
 from beforehand.wiring import App
 from messaging.events_out import RULES_REFUSED, happened
 from messaging.plan import keep_version
@@ -42,6 +43,7 @@ def write_down(app: App, loaded: RuleSet, problems: str, now: datetime) -> None:
         note_share(connection, app.settings.holdout, now)
         if problems and problems != _refused_for(connection):
             happened(connection, RULES_REFUSED, RULES, now, {"problems": len(problems.splitlines())})
+        note_bounds(connection, app.settings, now)
         notice(connection, RULES, problems, now)
 
 
@@ -89,6 +91,8 @@ def _bring(connection: Connection, rule: Rule, row: Any, now: datetime, author: 
         return
     keep_version(connection, rule.id, terms.version, rule.text, now, author=author)
     note_share(connection, terms.holdout_percent or 0, now, rule_id=rule.id)
+    if row is not None:
+        note_limits(connection, rule, row.version, now)
     live = live_since(connection, rule.id, row, now) if terms.status is RuleStatus.LIVE else None
     _write(connection, rule.id, version=terms.version, status=terms.status.value, since=now, live_since=live)
 

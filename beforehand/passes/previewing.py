@@ -44,9 +44,14 @@ def preview_on(
     *,
     limit: int = 20,
     set_problems: Iterable[Problem] = (),
+    found: Select[Any] | None = None,
+    live_from: datetime | None = None,
 ) -> Preview:
-    """The preview of ``rule``, which need not be of the running set; leaves its candidates in the transaction."""
-    case = decide_on(connection, app, rule, now, preview=True)
+    """The preview of ``rule``, which need not be of the running set; leaves its candidates in the transaction.
+
+    ``found`` and ``live_from`` are those of :func:`beforehand.passes.deciding.pass_on`.
+    """
+    case = decide_on(connection, app, rule, now, preview=True, found=found, live_from=live_from)
     matched, customers = count_candidates(connection)
     going, _people = count_candidates(connection, open_for_decision())
     withheld = guards.withheld(connection)

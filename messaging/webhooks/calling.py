@@ -12,6 +12,7 @@ import httpx
 from sqlalchemy import Engine
 
 from messaging.journal import Journal
+from messaging.stop_file import KILL_SWITCH, Halted, halts_nothing, is_halted
 from messaging.webhooks import queue
 from messaging.webhooks.body import body, headers, webhook_id
 from messaging.webhooks.queue import Called
@@ -33,7 +34,7 @@ class Wires:
     """Where webhooks may go: the endpoints by name; ``trial``: nowhere at all. ``timeout`` in seconds, for one try.
 
     ``retired`` is asked at each claim: the rules whose webhooks do not go any more. ``journal``: nothing is called from
-    a database that is behind it.
+    a database that is behind it. ``halted`` gives what the stop file stops: asked at each claim and before each call.
     """
 
     endpoints: Mapping[str, Endpoint]
@@ -42,6 +43,7 @@ class Wires:
     stopping: Callable[[], bool] = lambda: False
     retired: Callable[[], Collection[str]] = tuple
     journal: Journal | None = None
+    halted: Halted = halts_nothing
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def call_due(engine: Engine, clock: Clock, wires: Wires, *, limit: int = 1000) -
     known = [wires.endpoints[name] for name in names if name in wires.endpoints]
     if len(known) < len(names):
         with writing(engine) as connection:
-            counts.update(queue.fail_unknown(connection, wires.endpoints, now, limit=limit))
+            counts.update(queue.fail_unknown(connection, wires.endpoints, now, limit=limit, halted=wires.halted()))
     with ThreadPoolExecutor(max(1, len(known)), thread_name_prefix="webhooks") as pool:
         for states in pool.map(lambda endpoint: _drain(engine, clock, endpoint, wires, limit), known):
             counts.update(states)
@@ -101,10 +103,17 @@ def _drain(engine: Engine, clock: Clock, endpoint: Endpoint, wires: Wires, limit
                 queue.cancel_retired(connection, retired, clock())
             if wires.journal is not None:
                 wires.journal.look(connection, clock())
-            claimed = queue.claim(connection, endpoint.name, clock(), limit=most, lease_seconds=4 * wires.timeout)
+            claimed = queue.claim(
+                connection,
+                endpoint.name,
+                clock(),
+                limit=most,
+                lease_seconds=4 * wires.timeout,
+                halted=wires.halted(),
+            )
         if not claimed:
             break
-        results = asyncio.run(_post_all(claimed, endpoint, clock, wires.timeout))
+        results = asyncio.run(_post_all(claimed, endpoint, clock, wires))
         now = clock()
         with writing(engine) as connection:
             states += queue.record(connection, results, now)
@@ -117,18 +126,20 @@ def _drain(engine: Engine, clock: Clock, endpoint: Endpoint, wires: Wires, limit
 
 
 async def _post_all(
-    claimed: Sequence[Called], endpoint: Endpoint, clock: Clock, timeout: float
+    claimed: Sequence[Called], endpoint: Endpoint, clock: Clock, wires: Wires
 ) -> list[tuple[Called, Answer]]:
-    async with httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=timeout) as client:
-        answers = await asyncio.gather(*(_post(client, called, endpoint, clock(), timeout) for called in claimed))
+    async with httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=wires.timeout) as client:
+        answers = await asyncio.gather(*(_post(client, called, endpoint, clock(), wires) for called in claimed))
     return list(zip(claimed, answers, strict=True))
 
 
-async def _post(client: httpx.AsyncClient, called: Called, endpoint: Endpoint, now: datetime, timeout: float) -> Answer:
+async def _post(client: httpx.AsyncClient, called: Called, endpoint: Endpoint, now: datetime, wires: Wires) -> Answer:
+    if is_halted(wires.halted, f"rule:{called.row['rule_id']}", f"webhook:{endpoint.name}"):
+        return Answer(KILL_SWITCH)
     try:
         text = body(called.row)
         signed = headers(endpoint.secret, webhook_id(called.row), text, now)
-        return await post(client, endpoint, text, signed, now, timeout=timeout)
+        return await post(client, endpoint, text, signed, now, timeout=wires.timeout)
     except Exception as bug:  # one row must not hold up its batch, and its text may hold a customer's words
         _log.error("webhook %s could not be sent: %s", called.row["id"], type(bug).__name__)
         return Answer(type(bug).__name__[:40])

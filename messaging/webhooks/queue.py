@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, updat
 
 from messaging.breaker import PAUSE
 from messaging.candidates import TABLES
+from messaging.stop_file import KILL_SWITCH
 from messaging.switches import stopped
 from messaging.webhooks.wire import Answer
 from models.database import dialect_insert
@@ -51,10 +52,21 @@ def _is_due(now: datetime) -> ColumnElement[bool]:
     return or_(waits, and_(w.state == WebhookState.CALLING, w.lease_until <= now))
 
 
-def claim(connection: Connection, endpoint: str, now: datetime, *, limit: int, lease_seconds: float) -> list[Called]:
-    """Take up to ``limit`` due webhooks of one endpoint, the oldest first. Must run in a write transaction."""
+def claim(
+    connection: Connection,
+    endpoint: str,
+    now: datetime,
+    *,
+    limit: int,
+    lease_seconds: float,
+    halted: Collection[str] = (),
+) -> list[Called]:
+    """Take up to ``limit`` due webhooks of one endpoint, the oldest first. Must run in a write transaction.
+
+    ``halted`` are the scopes that the stop file names.
+    """
     w, token = webhook.c, uuid.uuid4().hex
-    stops_now = stopped(connection, w.rule_id, "webhook", w.endpoint)
+    stops_now = stopped(connection, w.rule_id, "webhook", w.endpoint, halted=halted)
     due = (
         select(w.id)
         .where(w.endpoint == endpoint, _is_due(now), ~stops_now)
@@ -102,6 +114,8 @@ def record(connection: Connection, results: Sequence[tuple[Called, Answer]], now
 def _after(tries: int, answer: Answer, now: datetime) -> dict[str, Any]:
     if answer.taken:
         return {"state": WebhookState.DELIVERED, "ended_at": now}
+    if answer.code == KILL_SWITCH:  # never called: its try and its place are as they were
+        return {"state": WebhookState.PLANNED, "tries": tries - 1}
     if answer.code == GONE:
         return {"state": WebhookState.GONE, "ended_at": now}
     if tries > len(WAITS):
@@ -119,11 +133,13 @@ def rest(connection: Connection, endpoint: str, until: datetime) -> None:
     connection.execute(resting.on_conflict_do_update(index_elements=["duty"], set_=until_then))
 
 
-def fail_unknown(connection: Connection, known: Collection[str], now: datetime, *, limit: int) -> list[WebhookState]:
+def fail_unknown(
+    connection: Connection, known: Collection[str], now: datetime, *, limit: int, halted: Collection[str] = ()
+) -> list[WebhookState]:
     """Count a try for what is due at endpoints that the settings do not name (any more). Returns the states."""
     names = [name for name in waiting_endpoints(connection, now) if name not in known]
     states = []
     for name in names:
-        claimed = claim(connection, name, now, limit=limit, lease_seconds=60)
+        claimed = claim(connection, name, now, limit=limit, lease_seconds=60, halted=halted)
         states += record(connection, [(called, Answer("no_such_endpoint")) for called in claimed], now)
     return states

@@ -13,6 +13,7 @@ from sqlalchemy import Engine, select, update
 from beforehand.passes import advance, policy_of, run_rule
 from beforehand.web.postroom import Pace
 from beforehand.web.postroom.server import PostRoom
+from messaging import audit, events_out
 from messaging.channels.base import Sighting
 from messaging.claims import message
 from messaging.elsewhere import give_up
@@ -158,7 +159,11 @@ def test_a_carrier_that_filters_us_stops_the_rule_and_calls_staff_once(engine: E
     with reading(engine) as connection:
         (stop,) = connection.execute(select(Switch.scope, Switch.by)).all()  # type: ignore[call-overload]
         notices = connection.execute(select(Notice.topic)).scalars().all()  # type: ignore[call-overload]
+        told = [(one.by, one.action, one.about) for one in audit.entries(connection)]
+        events = [(one.event, one.about) for one in events_out.untold(connection)]
     assert (tuple(stop), notices) == (("rule:late-order", "provider 30007"), ["rule:late-order"])
+    assert told == [("provider 30007", "stop", "rule:late-order")]
+    assert (events_out.STOPPED, "rule:late-order") in events
     with writing(engine) as connection:
         connection.execute(update(Switch).values(stopped_at=None))
     tell(engine, UNDELIVERED, "30007", of=0)

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -26,6 +26,7 @@ from messaging.dispatch import Plan, dispatch
 from messaging.journal import Journal
 from messaging.outbox import reap
 from messaging.points import At, Point, nowhere
+from messaging.stop_file import StopFile
 from models.database import connect
 from models.vocabulary import Channel
 from tests.deciding import House
@@ -137,6 +138,7 @@ def dispatch_on(site: Site, lease: float, batch: int, armed: Any) -> None:
                 armed.value += step
 
     plan = Plan(POLICY, batch=batch, lease_seconds=lease, send_timeout=1, at=at, journal=site.journal())
+    plan = replace(plan, halted=StopFile(site.folder / "STOP").halted)
     while True:
         dispatch(engine, wall, channels, envelopes, plan)
         time.sleep(0.02)

@@ -66,7 +66,7 @@ def script_for(app: App, asked: Asked) -> str:
 
     now = app.clock()
     with writing(app.engine) as connection:
-        found = pick_up(connection, _told(app, asked), now, policy_of(app))
+        found = pick_up(connection, _told(app, asked), now, policy_of(app), halted=app.stop_file.halted())
     envelope = _envelope(app, found.claim) if found.line is Line.OURS and found.claim else None
     return _script(app, envelope) if envelope else hang_up()
 
