@@ -5,12 +5,17 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import TypeVar
 
+from sqlalchemy.exc import InterfaceError, OperationalError
+
 from messaging.journal import JournalError
 from models.trouble import plainly as trouble_plainly
 from models.trouble import trouble_of
 
 T = TypeVar("T")
 HOUSE = Path(__file__).resolve().parent.parent
+
+AWAY = "the database does not answer"
+"""What a run says that failed because the database was away; it is run again (flows.again)."""
 
 
 class FlowError(Exception):
@@ -33,6 +38,8 @@ def named(error: BaseException) -> str:
         return str(error)
     if trouble_of(error):
         return trouble_plainly(error)
+    if isinstance(error, OperationalError | InterfaceError):
+        return f"{AWAY} ({type(error).__name__} at {place(error)})"
     return f"{type(error).__name__} at {place(error)}"
 
 
