@@ -1,18 +1,15 @@
 """Errors in flows, said without data: Prefect stores an error's text and shows it, and ours may quote rows."""
 
-import traceback
 from collections.abc import Awaitable
-from pathlib import Path
 from typing import TypeVar
 
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from messaging.journal import JournalError
+from models.trouble import place, trouble_of
 from models.trouble import plainly as trouble_plainly
-from models.trouble import trouble_of
 
 T = TypeVar("T")
-HOUSE = Path(__file__).resolve().parent.parent
 
 AWAY = "the database does not answer"
 """What a run says that failed because the database was away; it is run again (flows.again)."""
@@ -20,16 +17,6 @@ AWAY = "the database does not answer"
 
 class FlowError(Exception):
     """A stage of a flow failed; the text names the kind of error and its place, never a value."""
-
-
-def place(error: BaseException) -> str:
-    """Where in our own code an error came from: ``rules/evaluate.py:42``."""
-    frames = traceback.extract_tb(error.__traceback__)
-    for frame in reversed(frames):
-        path = Path(frame.filename)
-        if HOUSE in path.parents and ".venv" not in path.parts:
-            return f"{path.relative_to(HOUSE)}:{frame.lineno}"
-    return "outside of our code"
 
 
 def named(error: BaseException) -> str:

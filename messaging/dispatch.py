@@ -26,7 +26,7 @@ from messaging.policy import Policy
 from messaging.recording import DEADLINE, Jitter, no_jitter, record_all
 from messaging.segments import count
 from models.database import reading, writing
-from models.trouble import Trouble, plainly, trouble_of
+from models.trouble import Trouble, place, plainly, trouble_of
 from models.vocabulary import Channel, MessageState, OutcomeClass, Reason
 
 _log = logging.getLogger(__name__)
@@ -259,7 +259,8 @@ class _Drain:
         try:
             return self.way.send(envelope)
         except Exception as bug:
-            _log.exception("channel %s broke its promise not to raise", self.way.name)
+            said = "channel %s broke its promise not to raise: %s at %s"  # no traceback: its text may quote the message
+            _log.error(said, self.way.name, type(bug).__name__, place(bug))
             return Outcome(OutcomeClass.UNKNOWN, code=type(bug).__name__)
 
     def _render(self, claims: Sequence[Claim]) -> tuple[list[tuple[Claim, Envelope]], list[tuple[Claim, Reason]]]:

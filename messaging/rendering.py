@@ -7,12 +7,13 @@ only where the HTML part should differ. ``_layout/`` frames them all: who we are
 import re
 import traceback
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jinja2 import BaseLoader, StrictUndefined, TemplateError, TemplateNotFound, TemplateSyntaxError
-from jinja2.exceptions import TemplateRuntimeError
+from jinja2.exceptions import TemplateRuntimeError, UndefinedError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 from markupsafe import Markup, escape
@@ -27,6 +28,7 @@ from models.vocabulary import Channel
 TEMPLATE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 FILE_NAME = re.compile(r"(sms|voice|email)\.([A-Za-z0-9-]+)\.(txt|html)")
 SUBJECT_LIMIT = 200
+QUOTED = re.compile(r"'([^']*)'")
 ISOLATED = re.compile(f"{ISOLATE}([^{ISOLATE}{END_ISOLATE}]*){END_ISOLATE}")
 
 
@@ -236,7 +238,17 @@ class Templates:
             inside = [frame for frame in frames if Path(frame.filename).is_relative_to(self.folder)]
             if inside:
                 path, line = inside[-1].filename, inside[-1].lineno or 0
-        return Problem(path, line, _said(error))
+        said = _said(error)
+        return Problem(path, line, _without_values(said, path) if isinstance(error, UndefinedError) else said)
+
+
+def _without_values(said: str, path: str) -> str:
+    """``said``, unless it quotes a word that the file does not have: that one is a customer's."""
+    with suppress(OSError):
+        source = Path(path).read_text(encoding="utf-8")
+        if any(word not in source for word in QUOTED.findall(said.partition("; known are")[0])):
+            return "a value of the customer is looked up here, and there is no answer for it"
+    return said
 
 
 def _said(error: Exception) -> str:

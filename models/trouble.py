@@ -1,11 +1,14 @@
 """A database that cannot go on, said in plain words: its disk is full, or its file is damaged."""
 
+import traceback
 from enum import StrEnum
+from pathlib import Path
 
 from sqlalchemy import Engine
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 
+HOUSE = Path(__file__).resolve().parent.parent
 RESTORE_PAGE = "docs/how-to/restore-a-backup.md"
 
 
@@ -34,6 +37,16 @@ def trouble_of(error: BaseException) -> Trouble | None:
     """The trouble that an error of the database tells of, or None: it is another one."""
     said = str(error.orig if isinstance(error, DBAPIError) else error).lower()
     return next((trouble for trouble, signs in SIGNS.items() if any(sign in said for sign in signs)), None)
+
+
+def place(error: BaseException) -> str:
+    """Where in our own code an error came from: ``rules/evaluate.py:42``. Its text may quote rows, its place cannot."""
+    frames = traceback.extract_tb(error.__traceback__)
+    for frame in reversed(frames):
+        path = Path(frame.filename)
+        if HOUSE in path.parents and ".venv" not in path.parts:
+            return f"{path.relative_to(HOUSE)}:{frame.lineno}"
+    return "outside of our code"
 
 
 def plainly(error: BaseException, url: URL | str | None = None) -> str:
