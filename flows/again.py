@@ -4,6 +4,7 @@ A rule that runs once a day must not lose its day to a process that died at nine
 unique by rule and slot, and an ingest touches only rows that differ.
 """
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -19,6 +20,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Scheduled
 
 from flows.failure import AWAY
@@ -32,6 +34,8 @@ TRIES = 3
 WORTH_IT = FlowFilter(name=FlowFilterName(any_=["evaluate", "ingest"]))
 """The dispatch is not here: the heartbeat sends what is due, a second later."""
 
+log = logging.getLogger("beforehand.prefect")
+
 
 async def run_again(client: PrefectClient, hands: Hands, now: datetime) -> int:
     """Ask for what was cut short within the last hour; gives for how many. Safe from several processes at once."""
@@ -43,9 +47,13 @@ async def run_again(client: PrefectClient, hands: Hands, now: datetime) -> int:
     asked, seen = 0, set()
     for run in filter(_cut_short, found):
         key = (run.deployment_id, run.expected_start_time)
-        if key not in seen and await _in_time(run, hands, now):
-            asked += await _ask(client, run)
+        if key in seen or not await _in_time(run, hands, now):
+            continue
         seen.add(key)
+        try:
+            asked += await _ask(client, run)
+        except (ObjectNotFound, PrefectHTTPStatusError) as error:  # its deployment was deleted meanwhile, say
+            log.info("run %s cannot be asked for again: %s", run.id, type(error).__name__)
     return asked
 
 

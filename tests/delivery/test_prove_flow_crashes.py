@@ -20,7 +20,7 @@ from models.database import connect, migrate, reading
 from models.delivery import Message, RulePass
 from tests.deciding import House
 from tests.delivery.clusters import Cluster, new_parent, new_primary
-from tests.delivery.night import Night, Server
+from tests.delivery.night import Night, Server, noon_now
 from tests.integration.out_world import ways
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -36,11 +36,6 @@ load:
     key: id
     fields: {first_name: name, phone: phone, country: country, time_zone: zone}
 """
-
-
-def noon_now() -> str:
-    """A zone in which it is about noon, so that nobody has quiet hours."""
-    return f"Etc/GMT{datetime.now(UTC).hour - 12:+d}"
 
 
 def table(model: Any) -> Any:
