@@ -164,6 +164,7 @@ async def test_prove_a_wiped_prefect_database(night: Night) -> None:
     scheduled = [r for r in night.runs("hello") if r["auto_scheduled"] and r["state_type"] == "COMPLETED"]
     print(
         f"\nPROOF wiped Prefect database: server well after {well:.0f} s, deployments anew {anew:.0f} s later, a run "
-        f"done {worked:.0f} s after that server was well; {len(scheduled)} scheduled passes since; {240 + len(people)} messages, 0 twice, 0 lost"
+        f"done {worked:.0f} s after that server was well; {len(scheduled)} scheduled passes since; "
+        f"{240 + len(people)} messages, 0 twice, 0 lost"
     )
     assert scheduled, "the clock of the rules runs on"
