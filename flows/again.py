@@ -53,7 +53,7 @@ async def run_again(client: PrefectClient, hands: Hands, now: datetime) -> int:
         try:
             asked += await _ask(client, run)
         except (ObjectNotFound, PrefectHTTPStatusError) as error:  # its deployment was deleted meanwhile, say
-            log.info("run %s cannot be asked for again: %s", run.id, type(error).__name__)
+            log.debug("run %s cannot be asked for again: %s", run.id, type(error).__name__)
     return asked
 
 

@@ -1,5 +1,6 @@
 """Errors in flows, said without data: Prefect stores an error's text and shows it, and ours may quote rows."""
 
+import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
 
@@ -13,6 +14,9 @@ T = TypeVar("T")
 
 AWAY = "the database does not answer"
 """What a run says that failed because the database was away; it is run again (flows.again)."""
+
+
+_NOT_OURS = (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 class FlowError(Exception):
@@ -37,6 +41,10 @@ async def plainly(what: str, work: Awaitable[T]) -> T:
     """
     try:
         return await work
-    except Exception as error:
+    except _NOT_OURS:
+        raise
+    except BaseException as error:  # a library in Rust panics with one that is no Exception, and quotes what it read
+        if type(error).__module__.startswith("prefect"):  # how a run is suspended
+            raise
         failed = f"{what}: {named(error)}"
     raise FlowError(failed)
