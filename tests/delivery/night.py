@@ -230,7 +230,7 @@ class Night:
                 process.kill()
                 process.wait()
 
-    async def in_the_middle(self, seconds: float = 60) -> None:
+    async def in_the_middle(self, seconds: float = 180) -> None:
         """Wait until the house has come to its pause."""
         await self.until(lambda: (self.folder / HERE).exists(), seconds)
 
@@ -238,7 +238,7 @@ class Night:
         """Let the paused one go on."""
         (self.folder / GO).touch()
 
-    async def until(self, true: Callable[[], Any], seconds: float = 60) -> Any:
+    async def until(self, true: Callable[[], Any], seconds: float = 120) -> Any:
         """Wait for something; its value. Raises AssertionError, with what the house said."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
