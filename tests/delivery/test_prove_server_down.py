@@ -151,11 +151,11 @@ async def test_prove_a_wiped_prefect_database(night: Night) -> None:
     since = time.monotonic()
     await night.server.start()
     well = time.monotonic() - since
-    await night.until(lambda: before.keys() <= night.deployments().keys(), 60)
+    await night.until(lambda: before.keys() <= night.deployments().keys(), 120)
     anew = time.monotonic() - since - well
     assert not set(before.values()) & set(night.deployments().values())
     run = str(await night.run("hello"))
-    await night.until(lambda: any(r["id"] == run and r["state_type"] == "COMPLETED" for r in night.runs("hello")), 60)
+    await night.until(lambda: any(r["id"] == run and r["state_type"] == "COMPLETED" for r in night.runs("hello")), 240)
     worked = time.monotonic() - since - well
     people.append(len(people))
     newcomer(night, people[-1])
