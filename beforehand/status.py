@@ -7,11 +7,13 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, func, or_, select
 
-from beforehand.passes import rules_of
+from beforehand.passes import policy_of, rules_of
 from beforehand.passes.in_force import GONE, IN_FORCE, NOTICE, RULE_PASS, RULES
 from beforehand.wiring import App
 from messaging.breaker import opened
+from messaging.held.runs import HeldRunView, open_runs
 from messaging.journal.marks import held_since
+from messaging.policy import Brakes
 from messaging.switches import set_now
 from models.database import reading
 from models.delivery import Match, Message
@@ -99,7 +101,8 @@ class Status:
 
     ``refused_since`` is since when the running house refuses the files. ``messages`` are the open ones by state.
     ``held_since``: everything is held after a restore, until `beforehand reconcile`. ``stopped`` are the kill switches
-    with who set them.
+    with who set them. ``held_runs`` wait for a second person or go bit by bit; ``brakes`` say over which figures
+    a run is held.
     """
 
     now: datetime
@@ -112,6 +115,8 @@ class Status:
     calls: list[CallToStaff] = field(default_factory=list)
     resting: list[Resting] = field(default_factory=list)
     stopped: dict[str, str] = field(default_factory=dict)
+    held_runs: list[HeldRunView] = field(default_factory=list)
+    brakes: Brakes | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The status as JSON values; moments as ISO 8601."""
@@ -141,6 +146,8 @@ def status_of(app: App, now: datetime) -> Status:
                 for one in opened(connection)
             ],
             stopped=set_now(connection),
+            held_runs=open_runs(connection),
+            brakes=policy_of(app).brakes,
         )
 
 

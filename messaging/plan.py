@@ -29,9 +29,11 @@ from sqlalchemy import (
 )
 
 from messaging.candidates import TABLES, candidate, customer, match, message, open_for_decision, outside_key, table_of
+from messaging.guards import brake
 from messaging.guards.cap import FATE, displace
 from messaging.guards.case import Case
 from messaging.guards.times import later
+from messaging.held.holding import first_wait, hold
 from messaging.journal.past import recall
 from messaging.steps import leading_waits
 from messaging.vouchers import CROCKFORD, RandomBytes, code_hash, new_salt, voucher_code
@@ -59,13 +61,17 @@ DECIDING = 0x_BEF0
 
 @dataclass(frozen=True)
 class Planned:
-    """What one plan wrote: new messages, tasks, vouchers and webhooks, and lesser messages that gave way."""
+    """What one plan wrote: new messages, tasks, vouchers and webhooks, and lesser messages that gave way.
+
+    ``held``: all of it was held by the brake, and nothing else was written.
+    """
 
     messages: int = 0
     tasks: int = 0
     vouchers: int = 0
     displaced: int = 0
     webhooks: int = 0
+    held: brake.Over | None = None
 
 
 OCCASION_KEYS = {
@@ -99,9 +105,12 @@ def insert_if_new(connection: Connection, table: Table, row: dict[str, Any]) -> 
     return connection.execute(statement).first() is not None
 
 
-def keep_version(connection: Connection, rule_id: str, version: str, rule_text: str, now: datetime) -> None:
-    """Keep the text of a rule under its version, once."""
+def keep_version(
+    connection: Connection, rule_id: str, version: str, rule_text: str, now: datetime, *, author: str | None = None
+) -> None:
+    """Keep the text of a rule under its version, once, with who wrote it where that is known."""
     row = {"rule_id": rule_id, "version": version, "text": rule_text, "first_used_at": now}
+    row["author"] = author[:200] if author else None
     insert_if_new(connection, rule_version, row)
 
 
@@ -111,10 +120,17 @@ def moment(value: datetime) -> ColumnElement[datetime]:
 
 
 def plan_new(connection: Connection, case_: Case, secret: bytes, random: RandomBytes) -> Planned:
-    """Write the matches of a pass, withheld ones too, and take the first steps of those that may go."""
+    """Write the matches of a pass, withheld ones too, and take the first steps of those that may go.
+
+    Where they are more than the brake lets pass, nothing of them is taken: they are held as one run.
+    """
     _update_withheld(connection, case_)
     _insert_matches(connection, case_)
     _link(connection, case_)
+    over = brake.over(connection, case_)
+    if over is not None:
+        hold(connection, case_, over)
+        return Planned(held=over)
     if leading_waits(case_.terms.steps):
         _begin_waiting(connection, case_)
         return Planned()
@@ -170,12 +186,8 @@ def _link(connection: Connection, case_: Case) -> None:
 
 def _begin_waiting(connection: Connection, case_: Case) -> None:
     """Start the matches of a rule that begins with a wait; nothing is said yet."""
-    step = case_.terms.steps[0]
-    lasts = step.lasts if isinstance(step, Wait) else None
-    due = after(case_.now, lasts) if lasts else case_.now
-    gives_up = after(case_.now, step.at_most) if isinstance(step, Wait) and step.at_most else None
-    values = {"state": MatchState.OPEN, "next_step": 0, "due_at": due, "started_at": case_.now, "reason": None}
-    values["gives_up_at"] = gives_up
+    values = {"state": MatchState.OPEN, "next_step": 0, "started_at": case_.now, "reason": None}
+    values |= first_wait(leading_waits(case_.terms.steps)[0], case_)
     connection.execute(update(match).where(match.c.id == candidate.c.match_id, open_for_decision()).values(values))
 
 

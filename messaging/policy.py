@@ -57,6 +57,25 @@ def read_caps(said: Mapping[str, str]) -> tuple[dict[Purpose, Cap], dict[tuple[P
     return for_all, for_one
 
 
+@dataclass(frozen=True)
+class Brakes:
+    """Over which figures a run is held.
+
+    ``percent`` of all customers, where the rule has no brake of its own, and ``times`` what the rule usually reaches.
+    A run of at most ``canary`` is never held. A held one waits ``hours`` for a second person.
+    """
+
+    percent: float = 5
+    times: float = 3
+    canary: int = 20
+    hours: float = 24
+
+
+def no_texts(_templates: Collection[str]) -> str:
+    """No digest, of whatever templates: what a test without templates uses."""
+    return ""
+
+
 def every_channel(_template: str) -> Collection[Channel]:
     """Every channel, for whatever template: what a test without templates uses."""
     return tuple(Channel)
@@ -70,7 +89,8 @@ class Policy:
     ``guests`` are the only addresses that may be reached in trial mode (None: everybody may);
     ``channels_of`` says for which channels a template is written. ``caps`` are a person's by purpose, ``channel_caps``
     those for one channel alone. ``quiet`` are the house's own quiet hours, ``laws`` those of the countries.
-    ``holdout`` is the percentage of customers who are kept out of all marketing and all surveys.
+    ``holdout`` is the percentage of customers who are kept out of all marketing and all surveys. ``brakes``: which runs
+    are held (None: none). ``digest_of`` gives the digest of some templates' texts as they are now.
     """
 
     secret: bytes
@@ -83,6 +103,8 @@ class Policy:
     channel_caps: Mapping[tuple[Purpose, Channel], Cap] = field(default_factory=dict)
     laws: Laws = NO_LAWS
     holdout: float = 0
+    brakes: Brakes | None = None
+    digest_of: Callable[[Collection[str]], str] = no_texts
 
     def hours(self, purpose: Purpose, channel: Channel, country: str, region: str, own: str = "") -> Hours:
         """All that limits when a message may go: the house's own hours, the country's and the customer's own.

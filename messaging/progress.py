@@ -11,6 +11,7 @@ from sqlalchemy import (
     Select,
     Subquery,
     and_,
+    delete,
     func,
     literal,
     not_,
@@ -138,7 +139,11 @@ def _withhold_untold(connection: Connection, case_: Case) -> None:
 
 
 def _rest_or_refuse(connection: Connection, case_: Case) -> tuple[int, int]:
-    """Let what may pass rest for a while; write down what is refused for good, and take its tasks and webhooks."""
+    """Let what may pass rest for a while; write down what is refused for good, and take its tasks and webhooks.
+
+    What has not begun yet (the brake had held it) is withheld as a pass would have withheld it, and nothing is taken.
+    """
+    _withhold_unbegun(connection, case_)
     soon_over = func.coalesce(candidate.c.expires_at, literal(case_.now + PATIENCE, UTCDateTime()))
     patient = and_(candidate.c.matched_at > case_.now - PATIENCE, soon_over > case_.now)
     rests = and_(candidate.c.reason.in_(NOT_YET), patient)
@@ -155,6 +160,16 @@ def _rest_or_refuse(connection: Connection, case_: Case) -> tuple[int, int]:
     move_on(connection, case_, refused, to=case_.run.end)
     take_back(connection, select(candidate.c.match_id).where(candidate.c.reason.is_not(None)), case_.now)
     return tasks, webhooks
+
+
+def _withhold_unbegun(connection: Connection, case_: Case) -> None:
+    """Give matches that were let go and have not begun back to the passes, with their reason."""
+    unbegun = and_(match.c.state == MatchState.OPEN, match.c.started_at.is_(None))
+    back = update(match).where(match.c.id == candidate.c.match_id, unbegun, candidate.c.reason.is_not(None))
+    given = {"state": MatchState.WITHHELD, "reason": candidate.c.reason, "seen_at": case_.now, "due_at": None}
+    connection.execute(back.values(given | {"gives_up_at": None}))
+    gone = select(match.c.id).where(match.c.id == candidate.c.match_id, match.c.state == MatchState.WITHHELD)
+    connection.execute(delete(candidate).where(candidate.c.reason.is_not(None), gone.correlate(candidate).exists()))
 
 
 def note_refused(connection: Connection, case_: Case, send: Send, refused: ColumnElement[bool]) -> None:

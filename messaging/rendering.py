@@ -4,6 +4,7 @@
 only where the HTML part should differ. ``_layout/`` frames them all: who we are, how to reach us, how to stop.
 """
 
+import hashlib
 import re
 import traceback
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -113,6 +114,15 @@ class Templates:
         raise RenderingError(
             Problem(f"{template}/{channel.value}.{self.language}.txt", 0, "is missing, so nothing can be said this way")
         )
+
+    def digest(self, templates: Collection[str]) -> str:
+        """A digest of all that these templates are made of, their frames with them: SHA-256 in hexadecimal digits."""
+        told = hashlib.sha256()
+        for folder in [self.folder / "_layout", *(self.folder / name for name in sorted(set(templates)))]:
+            for path in sorted(file for file in folder.rglob("*") if file.is_file()):
+                told.update(f"{path.relative_to(self.folder)}\0{path.stat().st_size}\0".encode())
+                told.update(path.read_bytes())
+        return told.hexdigest()
 
     def channels(self, template: str) -> set[Channel]:
         """The channels for which the template has a text, in any language."""

@@ -2,7 +2,6 @@
 
 import shutil
 import tempfile
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 
 from models.database import connect, migrate, normal_url
+from tests.databases import on_postgres, on_sqlite
 
 SHARED_DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 
@@ -65,26 +65,15 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def sqlite_engine(sqlite_template: Path, tmp_path: Path) -> Iterator[Engine]:
     """A fresh, migrated SQLite database."""
-    path = tmp_path / "test.db"
-    shutil.copy(sqlite_template, path)
-    engine = connect(f"sqlite:///{path}")
-    yield engine
-    engine.dispose()
+    with on_sqlite(sqlite_template, tmp_path) as engine:
+        yield engine
 
 
 @pytest.fixture
 def postgres_engine(postgres_uri: str) -> Iterator[Engine]:
     """A fresh, migrated PostgreSQL database."""
-    name = f"test_{uuid.uuid4().hex}"
-    admin = create_engine(normal_url(postgres_uri), isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE template_beforehand"))
-    engine = connect(postgres_uri.replace("/postgres?", f"/{name}?"))
-    yield engine
-    engine.dispose()
-    with admin.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.dispose()
+    with on_postgres(postgres_uri) as engine:
+        yield engine
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

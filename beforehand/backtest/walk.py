@@ -89,7 +89,7 @@ class Walk:
         found = self.watch.found(number, slot)
         if found is not None:
             self.looks += 1
-            pass_on(self.connection, self.app, self.rule, slot, found=found, live_from=self.live_from)
+            pass_on(self.connection, self.app, self.rule, slot, found=found, live_from=self.live_from, brakes=False)
             self._changed(number + 1)
         self._feed(slot, number + 1)
         if self._due is not None and self._due <= slot:

@@ -6,6 +6,7 @@ Exit codes: 0 fine, 1 findings, 2 wrong use.
 import typer
 
 from beforehand.cli import (
+    approve,
     backtest,
     check,
     customer,
@@ -53,6 +54,7 @@ app.command("run")(preview.run)
 app.command("status")(status.status)
 app.command("stop")(switches.stop)
 app.command("resume")(switches.resume)
+app.command("approve")(approve.approve)
 app.command("backtest")(backtest.backtest)
 app.command("dispatch")(dispatch.dispatch)
 app.command("reconcile")(reconcile.reconcile)

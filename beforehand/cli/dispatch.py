@@ -20,7 +20,7 @@ def dispatch(
     """
     from sqlalchemy.exc import SQLAlchemyError
 
-    from beforehand import dispatching, passes
+    from beforehand import approving, dispatching, passes
     from beforehand.cli.common import FINDINGS, fail, moment, print_json, wired
     from messaging.journal import JournalError, Restored
     from models.trouble import plainly
@@ -32,6 +32,7 @@ def dispatch(
     if wrong_with_it := dispatching.make_sure(app):
         fail(wrong_with_it, code=FINDINGS)
     try:
+        approving.watch(app, at)
         advanced = passes.advance(app, at)
         report = dispatching.dispatch_due(app, at if now else None, everything=True)
         called = dispatching.call_webhooks(app, at if now else None)

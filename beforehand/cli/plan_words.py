@@ -181,8 +181,7 @@ def _limits(change: "RuleChange", weeks: int) -> Iterator[Line]:
     from models.vocabulary import Reason
 
     if change.brake is not None:
-        limit, reached = change.brake
-        yield "brake", f"over it: it lets {some(limit, 'customer')} pass, and {reached:,} would be reached now."
+        yield "brake", f"a run would be held now. {change.brake.because}"
     now = change.new.withheld if change.new else {}
     then = change.new_week.withheld if change.new_week else {}
     named = {Reason.CAP: "the cap a person", Reason.AT_MOST: "at_most", Reason.BUDGET: "the voucher budget"}

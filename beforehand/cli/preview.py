@@ -104,8 +104,7 @@ def _summary(seen: "Preview") -> Iterator[tuple[str, str]]:
     if seen.backlog:
         yield _backlog(seen), "yellow"
     if seen.brake:
-        limit, reached = seen.brake
-        yield f"Over the brake: it lets {some(limit, 'customer')} pass, and {reached:,} would be reached.", "red"
+        yield f"A run would be held until a second person approves it. {seen.brake.because}", "red"
     for line in cost_lines(seen.cost) if seen.cost else ():
         yield line, ""
     if seen.later_steps:
@@ -127,6 +126,10 @@ def _show_run(report: "PassReport") -> None:
         return
     found = f"Matched {some(report.matched, 'subject')} of {some(report.customers, 'customer')}."
     console.print(f"[bold]{report.rule_id}[/bold]  {found} Planned {some(report.planned, 'message')}.")
+    if report.brake:
+        console.print(
+            f"Held until a second person approves it: `beforehand approve`. {report.brake.because}", style="red"
+        )
     if report.waiting:
         console.print(f"{report.waiting:,} of them wait for the morning, for the end of the customer's quiet hours.")
     if report.begun:

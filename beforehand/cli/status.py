@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from beforehand.cli import common
+from beforehand.cli.approve import held_table
 from beforehand.cli.words import some
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from beforehand.status import RuleStanding, Status
+    from messaging.policy import Brakes
 
 
 def status(
@@ -34,6 +36,8 @@ def status(
         console = Console(highlight=False)
         for line, style in _lines(seen):
             console.print(line, style=style, markup=False)
+        if seen.held_runs:
+            console.print(held_table(seen.held_runs))
         if seen.rules:
             console.print(_rules(seen))
     if seen.files.problems:
@@ -54,6 +58,8 @@ def _lines(seen: "Status") -> Iterator[tuple[str, str]]:
         again = f"; tried again at {one.until:%H:%M} UTC"
         often = f", {one.times} times in a row" if one.times > 1 else ""
         yield f"Resting: {' and '.join(one.channels)}, because {one.name} says {one.code}{often}{again}.", "red"
+    if seen.brakes:
+        yield _brakes(seen.brakes), ""
     for call in seen.calls:
         yield f"Staff are called since {call.since:%Y-%m-%d %H:%M} UTC, {call.topic}: {call.said}", "red"
     if not seen.rules:
@@ -66,6 +72,11 @@ def _lines(seen: "Status") -> Iterator[tuple[str, str]]:
         yield f"The rule files are refused{since}; the rules below stay in force:", "red"
         for problem in seen.files.problems:
             yield f"  {problem}", "red"
+
+
+def _brakes(brakes: "Brakes") -> str:
+    said = f"more than {brakes.percent:g}% of the customers (or the rule's own brake), or {brakes.times:g} times"
+    return f"Held is a run that reaches {said} what the rule usually does; one of at most {brakes.canary:,} never is."
 
 
 def _messages(seen: "Status") -> str:

@@ -102,6 +102,8 @@ def _of_match(row: Row[Any]) -> Iterable[Event]:
     yield Event(row.matched_at, "found", f"by {row.rule_id} (version {row.version})")
     if row.state == MatchState.WITHHELD:
         yield Event(row.seen_at, "withheld", f"looked at last{_why(row.reason)}")
+    if row.state == MatchState.HELD:
+        yield Event(row.seen_at, "held", f"with run {row.held_run_id} of the rule{_why(row.reason)}")
     if row.started_at is not None:
         yield Event(row.started_at, "begun", "its steps began")
     if row.ended_at is not None:

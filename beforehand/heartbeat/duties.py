@@ -38,6 +38,7 @@ class Work:
     call_webhooks: Callable[[], object] = lambda: None
     read_mail: Callable[[], object] = lambda: None
     write_down: Callable[[RuleSet, str, datetime], object] = lambda _loaded, _problems, _now: None
+    watch_held_runs: Callable[[datetime], object] = lambda _now: None
 
 
 def duties(hands: Hands, work: Work, book: RuleBook, prefect: PrefectWatch) -> list[Beat]:
@@ -65,6 +66,9 @@ def duties(hands: Hands, work: Work, book: RuleBook, prefect: PrefectWatch) -> l
     async def mail() -> None:
         await asyncio.to_thread(work.read_mail)
 
+    async def held_runs() -> None:
+        await asyncio.to_thread(work.watch_held_runs, hands.clock())
+
     async def receipts() -> None:
         await asyncio.to_thread(work.poll_receipts, hands.clock())
 
@@ -88,6 +92,7 @@ def duties(hands: Hands, work: Work, book: RuleBook, prefect: PrefectWatch) -> l
         Beat("notices", 2, prefect.tell_rules, alone=False),
         Beat("reap", 10, reap),
         Beat("fall back", 10, prefect.passes_without),
+        Beat("held runs", 5, held_runs),
         Beat("mail", 5, mail),
         Beat("receipts", 30, receipts),
         Beat("dead runs", 15, prefect.crash_dead_runs, alone=False),

@@ -22,6 +22,7 @@ from beforehand.passes.previewing import preview_rule
 from beforehand.passes.reports import AdvanceReport, PassReport, Preview, Sample
 from beforehand.passes.retiring import cancel_retired
 from beforehand.wiring import App
+from messaging.held.going import hold_stopped
 from messaging.outbox import Stops
 from models.vocabulary import Reason
 
@@ -29,13 +30,14 @@ from models.vocabulary import Reason
 def stops_of(app: App) -> Stops:
     """What the claim calls before it gives out messages: it cancels those whose rule stops them by now.
 
-    That is a rule that is retired, or whose ``stop_if`` holds.
+    That is a rule that is retired, or whose ``stop_if`` holds. Those of a held run that was stopped again are held.
     """
 
     def stops(connection: Connection, now: datetime, message_ids: Sequence[int]) -> dict[Reason, int]:
         retired = cancel_retired(app, connection, now, message_ids)
         stopped = cancel_stopped(app, connection, now, message_ids)
-        counts = {Reason.RULE_NOT_LIVE: retired, Reason.STOPPED: stopped}
+        held = hold_stopped(connection, message_ids)
+        counts = {Reason.RULE_NOT_LIVE: retired, Reason.STOPPED: stopped, Reason.BRAKE: held}
         return {reason: count for reason, count in counts.items() if count}
 
     return stops

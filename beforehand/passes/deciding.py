@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ from sqlalchemy import Connection, Select, func, select, update
 
 from beforehand.passes.backlog import backlog_of
 from beforehand.passes.house import policy_of, rule_of, rules_of, secret_of
-from beforehand.passes.in_force import bring_one_into_force
+from beforehand.passes.in_force import authors_of_new, bring_one_into_force
 from beforehand.passes.reports import PassReport
 from beforehand.passes.telling import tell_webhooks
 from beforehand.wiring import App
@@ -39,17 +40,18 @@ def decide_on(
     preview: bool,
     found: Select[Any] | None = None,
     live_from: datetime | None = None,
+    brakes: bool = True,
     seen: Callable[[guards.Gate], None] | None = None,
 ) -> guards.Case:
     """Find the rule's subjects and decide on each, in the running transaction's temporary tables; plans nothing.
 
     ``preview``: as if the rule were live. ``found`` takes the place of asking who matches, ``live_from`` that of the
-    rule's own ``from``. ``seen`` is called after each gate, for those who
-    explain few: they do not look through all money for other currencies, as a pass does.
+    rule's own ``from``. ``brakes`` False: as if no run were ever held. ``seen`` is called after each gate, for those
+    who explain few: they do not look through all money for other currencies, as a pass does.
     """
     if seen is None:
         refuse_mixed_currencies(connection, rule)
-    policy = policy_of(app)
+    policy = policy_of(app) if brakes else replace(policy_of(app), brakes=None)
     subjects = matching(rule, now=now, zone=policy.zone) if found is None else found
     fill_from_subjects(connection, subjects, now=now, zone=policy.zone)
     before = select(func.max(rule_pass.c.started_at)).where(
@@ -84,9 +86,10 @@ def run_rule(
     Raises UnknownRule and RuleErrors; nothing is written then.
     """
     rule = rule_of(app, rule_id)
+    author = authors_of_new(app.engine, [rule]).get(rule_id)
     with writing(app.engine) as connection:
         one_decision_at_a_time(connection)
-        bring_one_into_force(connection, rule, now)
+        bring_one_into_force(connection, rule, now, author)
         note_share(connection, app.settings.holdout, now)
         return pass_on(connection, app, rule, now, slot=slot, random=random)
 
@@ -101,11 +104,13 @@ def pass_on(
     random: RandomBytes = secrets.token_bytes,
     found: Select[Any] | None = None,
     live_from: datetime | None = None,
+    brakes: bool = True,
 ) -> PassReport:
     """One pass of ``rule``, which need not be of the running set, within an open transaction.
 
     ``found`` (columns ``subject_id, customer_id, facts``) takes the place of asking who matches at ``now``, and
-    ``live_from`` that of the rule's own ``from`` (THE_BEGINNING: nothing is backlog).
+    ``live_from`` that of the rule's own ``from`` (THE_BEGINNING: nothing is backlog). Without ``brakes`` no run is held
+    (a replay).
     """
     begun = {
         "rule_id": rule.id,
@@ -118,7 +123,7 @@ def pass_on(
         return PassReport(rule.id, rule.terms.version, now, skipped=True)
     keep_version(connection, rule.id, rule.terms.version, rule.text, now)
     seen = _changes(connection, rule.terms.events)
-    case = decide_on(connection, app, rule, now, preview=False, found=found, live_from=live_from)
+    case = decide_on(connection, app, rule, now, preview=False, found=found, live_from=live_from, brakes=brakes)
     report = _plan(connection, case, secret_of(app.settings), random)
     if report.webhooks:
         tell_webhooks(connection, rule, now, case.policy.zone)
@@ -131,7 +136,7 @@ def pass_on(
 def _plan(connection: Connection, case: guards.Case, secret: bytes, random: RandomBytes) -> PassReport:
     matched, customers = count_candidates(connection)
     planned = plan_new(connection, case, secret, random)
-    going, _people = count_candidates(connection, open_for_decision())
+    going, people = count_candidates(connection, open_for_decision())
     begins = bool(leading_waits(case.terms.steps))
     return PassReport(
         rule_id=case.terms.rule_id,
@@ -148,6 +153,8 @@ def _plan(connection: Connection, case: guards.Case, secret: bytes, random: Rand
         webhooks=planned.webhooks,
         displaced=planned.displaced,
         status=case.terms.status.value,
+        brake=planned.held,
+        reached=max(going, people),
     )
 
 

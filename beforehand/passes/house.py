@@ -12,7 +12,7 @@ from beforehand.settings import Settings
 from beforehand.wiring import App
 from messaging.context import Brand
 from messaging.links import LinkKey, Links
-from messaging.policy import Policy, read_caps
+from messaging.policy import Brakes, Policy, read_caps
 from messaging.quiet import read_quiet_hours
 from messaging.quiet_laws import NO_LAWS, laws_in
 from messaging.rendering import Templates
@@ -213,4 +213,6 @@ def policy_of(app: App) -> Policy:
         channels_of=templates_of(app).channels,
         laws=NO_LAWS if laws is None else laws_in(laws),
         holdout=settings.holdout,
+        brakes=Brakes(settings.brake, settings.brake_times, settings.canary, settings.approval_hours),
+        digest_of=templates_of(app).digest,
     )

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from messaging.costs import Cost
+from messaging.guards.brake import REACHED, Over
 from models.vocabulary import Reason
 
 
@@ -18,7 +19,8 @@ class PassReport:
 
     ``planned`` are new messages; ``waiting`` of them go when the customer's quiet hours end. ``begun`` are matches
     whose first step is a wait. ``displaced`` are lesser messages that gave way. ``skipped``: that slot was done before.
-    ``status`` is the rule's: nothing is planned for one that is not live.
+    ``status`` is the rule's: nothing is planned for one that is not live. ``brake``: the run went over this limit, so
+    that all of it is held (withheld as BRAKE). ``reached`` counts whom the pass went on with.
     """
 
     rule_id: str
@@ -36,6 +38,8 @@ class PassReport:
     displaced: int = 0
     skipped: bool = False
     status: str = "live"
+    brake: Over | None = None
+    reached: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """The report as JSON values; ``messages`` is another word for ``planned``, as in a preview."""
@@ -55,6 +59,8 @@ class PassReport:
             "displaced": self.displaced,
             "skipped": self.skipped,
             "status": self.status,
+            "brake": self.brake and self.brake.as_json(),
+            REACHED: self.reached,
         }
 
 
@@ -109,7 +115,7 @@ class Preview:
 
     ``messages`` would go; ``waiting`` of them when quiet hours end. ``status`` is the rule's; what is not live is
     decided here as if it were. ``backlog`` of those that would go are left alone at the rule's first live pass, because
-    it was so before. ``brake`` is (limit, count) in customers where it would be exceeded. ``cost`` is that of these
+    it was so before. ``brake`` is the limit over which a run would be held. ``cost`` is that of these
     messages, without ``later_steps`` (there are some that speak). ``template_problems`` say why no template could be
     used, ``set_problems`` what is wrong with other rule files.
     """
@@ -124,7 +130,7 @@ class Preview:
     messages: int
     withheld: dict[Reason, int]
     backlog: int = 0
-    brake: tuple[int, int] | None = None
+    brake: Over | None = None
     waiting: int = 0
     tasks: int = 0
     vouchers: int = 0
@@ -148,7 +154,7 @@ class Preview:
             "messages": self.messages,
             "withheld": _reasons(self.withheld),
             "backlog": self.backlog,
-            "brake": self.brake and {"limit": self.brake[0], "customers": self.brake[1]},
+            "brake": self.brake and self.brake.as_json(),
             "waiting_for_morning": self.waiting,
             "tasks": self.tasks,
             "vouchers": self.vouchers,

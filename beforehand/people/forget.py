@@ -96,7 +96,8 @@ def _say_no_more(connection: Connection, found: Held, now: datetime) -> None:
     over = {"state": MessageState.CANCELLED, "reason": Reason.SUPPRESSED, "ended_at": now}
     waiting = (message.c.customer_id == found.customer_id, message.c.state.in_((*CLAIMABLE, MessageState.HELD)))
     connection.execute(update(message).where(*waiting).values(over))
-    ours = (match.c.customer_id == found.customer_id, match.c.state == MatchState.OPEN)
+    begun = match.c.state.in_([MatchState.OPEN, MatchState.HELD])
+    ours = (match.c.customer_id == found.customer_id, begun)
     connection.execute(update(match).where(*ours).values(state=MatchState.STOPPED, ended_at=now))
 
 

@@ -1,38 +1,16 @@
 """Files as they stood at a git commit, read by git itself; the work tree and the index are left alone."""
 
 import io
-import subprocess
 import tarfile
 from pathlib import Path
 
-
-class NoSuchCommit(LookupError):
-    """There is no git work tree here, or no such commit in it; the text says which."""
-
-
-def _git(folder: Path, *words: str) -> bytes:
-    try:
-        words = ("git", "-C", str(folder), *words)
-        return subprocess.run(words, check=True, capture_output=True, timeout=60).stdout  # noqa: S603
-    except (OSError, subprocess.SubprocessError) as wrong:
-        said = getattr(wrong, "stderr", None) or b""
-        raise NoSuchCommit(said.decode(errors="replace").strip() or str(wrong)) from wrong
-
-
-def top_of(folder: Path) -> Path | None:
-    """The top folder of the git work tree that ``folder`` lies in; None where it lies in none, or has no commit."""
-    here = folder if folder.is_dir() else folder.parent
-    try:
-        _git(here, "rev-parse", "--verify", "--quiet", "HEAD")
-        return Path(_git(here, "rev-parse", "--show-toplevel").decode().strip())
-    except NoSuchCommit:
-        return None
+from beforehand.git import NoSuchCommit, git
 
 
 def commit_of(top: Path, ref: str) -> str:
     """The commit that a name (a branch, a tag, ``HEAD~1``) stands for. Raises NoSuchCommit."""
     try:
-        return _git(top, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}").decode().strip()
+        return git(top, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}").decode().strip()
     except NoSuchCommit:
         raise NoSuchCommit(f"there is no commit '{ref}' in the git work tree {top}") from None
 
@@ -45,10 +23,10 @@ def unpack(top: Path, commit: str, rules: Path, into: Path) -> Path:
     """
     inside = rules.relative_to(top)
     base = (inside if rules.is_dir() else inside.parent).parent
-    found = _git(top, "ls-tree", "-r", "-z", "--name-only", commit, "--", f"{base.as_posix()}/").decode().split("\0")
+    found = git(top, "ls-tree", "-r", "-z", "--name-only", commit, "--", f"{base.as_posix()}/").decode().split("\0")
     wanted = [name for name in found if Path(name).is_relative_to(inside) or name.lower().endswith(".csv")]
     if wanted:
-        packed = _git(top, "archive", "--format=tar", commit, "--", *(f":(literal){name}" for name in wanted))
+        packed = git(top, "archive", "--format=tar", commit, "--", *(f":(literal){name}" for name in wanted))
         try:
             with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
                 tar.extractall(into, filter="data")

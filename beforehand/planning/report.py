@@ -6,6 +6,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from messaging.guards.brake import Over
 from models.terms import Money
 from models.vocabulary import Purpose, Reason, RuleStatus
 
@@ -183,7 +184,7 @@ class RuleChange:
     """One rule that differs, and what the difference would do. What was not asked or cannot be told is None.
 
     ``acts`` says whether anybody hears of it: one of the two texts is live. ``decides`` False: only words differ that
-    decide nothing (a title, a test). ``brake`` is (limit, count) in customers where the new text goes beyond it.
+    decide nothing (a title, a test). ``brake`` is the limit over which a run of the new text would be held.
     """
 
     rule_id: str
@@ -203,7 +204,7 @@ class RuleChange:
     first_pass: FirstPass | None = None
     old_week: Weekly | None = None
     new_week: Weekly | None = None
-    brake: tuple[int, int] | None = None
+    brake: Over | None = None
     conflicts: tuple[Conflict, ...] = ()
     waiting: tuple[Waiting, ...] = ()
     problems: tuple[str, ...] = ()
@@ -230,7 +231,7 @@ class RuleChange:
             "decides": self.decides,
             "subject": self.subject,
             **{name: None if value is None else value.as_json() for name, value in shown.items()},
-            "brake": None if self.brake is None else {"limit": self.brake[0], "reached": self.brake[1]},
+            "brake": None if self.brake is None else self.brake.as_json(),
             "conflicts": [conflict.as_json() for conflict in self.conflicts],
             "waiting": [waiting.as_json() for waiting in self.waiting],
             "problems": [*self.problems],

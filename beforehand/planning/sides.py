@@ -9,9 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
 
+from beforehand.git import NoSuchCommit, top_of
 from beforehand.passes.house import read_each, version_of
 from beforehand.passes.in_force import GONE, IN_FORCE, RULE_PASS
-from beforehand.planning.git import NoSuchCommit, commit_of, top_of, unpack
+from beforehand.planning.git import commit_of, unpack
 from beforehand.wiring import App
 from models.database import reading
 from rules.errors import Problem, RuleErrors

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
-from beforehand import dispatching, passes
+from beforehand import approving, dispatching, passes
 from beforehand.heartbeat import Heartbeat, RuleBook
 from beforehand.heartbeat.duties import Work, duties
 from beforehand.heartbeat.prefect import PrefectSide, PrefectWatch
@@ -128,6 +128,7 @@ class House:
             poll_receipts=lambda now: dispatching.poll_receipts(app, now),
             write_down=lambda loaded, problems, now: write_down(app, loaded, problems, now),
             call_webhooks=lambda: dispatching.call_webhooks(app, stopping=lambda: self._closing),
+            watch_held_runs=lambda now: approving.watch(app, now),
             read_mail=lambda: read_maildir(app, app.settings.maildir) if app.settings.maildir else None,
         )
         beats = duties(self.hands, work, self.book, self.watch)

@@ -57,7 +57,13 @@ STEP_GATES: tuple[Gate, ...] = (
 )
 """Gates for the later steps of a match that has begun."""
 
-GATES = (*FIRST_GATES, *STEP_GATES)
+BRAKE_GATES: tuple[Gate, ...] = (
+    Gate("refused run", brake.refused, (Reason.BRAKE_REFUSED,)),
+    Gate("held run", brake.held, (Reason.BRAKE,), "BEFOREHAND_BRAKE"),
+)
+"""Gates that stand behind all others for subjects that a rule has just found: the brake itself comes after them."""
+
+GATES = (*FIRST_GATES, *STEP_GATES, *BRAKE_GATES)
 """Gates for subjects that a rule has just found."""
 
 

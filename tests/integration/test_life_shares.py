@@ -10,9 +10,10 @@ import models
 from beforehand.ingest import bucket_of
 from beforehand.passes import advance, preview_rule, run_rule
 from messaging.guards.amounts import period_start
+from messaging.guards.brake import Over
 from messaging.guards.draw import shuffle
 from models.database import writing
-from models.vocabulary import Reason
+from models.vocabulary import BrakeLimit, Reason
 from tests.deciding import NOON, House
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -240,8 +241,9 @@ def test_periods_go_by_the_calendar_of_the_zone(per: str, zone: str, began: str)
 def test_a_preview_says_whether_the_brake_would_be_exceeded(house: House) -> None:
     for country in ["DE"] * 3 + ["FR"] * 7:
         house.customer(country=country)
+    house.settings["canary"] = 1
     house.rule(limits="{once_per: customer, brake: 20% of customers}")
     shown = preview_rule(house.app, "hello", NOON)
-    assert (shown.brake, shown.as_json()["brake"]) == ((2, 3), {"limit": 2, "customers": 3})
+    assert shown.brake == Over(BrakeLimit.RULE, most=2, count=3, subjects=3, customers=3)
     house.rule(limits="{once_per: customer, brake: 30% of customers}")
     assert preview_rule(house.app, "hello", NOON).brake is None

@@ -12,9 +12,10 @@ import models
 from beforehand.backtest import backtest
 from beforehand.passes import preview_rule, rule_of, run_rule
 from beforehand.planning import Kind, Plan, RuleChange, plan
+from messaging.guards.brake import Over
 from models import Base
 from models.database import reading
-from models.vocabulary import Reason, RuleStatus
+from models.vocabulary import BrakeLimit, Reason, RuleStatus
 from tests.deciding import NOON, House
 
 DAY = timedelta(days=1)
@@ -193,8 +194,9 @@ def test_the_brake_and_the_limits_are_told(house: House) -> None:
     for _ in range(4):
         house.customer()
     keep(house)
+    house.settings["canary"] = 1
     house.rule(limits="{once_per: customer, brake: 50% of customers}")
-    assert only(house).brake == (2, 4)
+    assert only(house).brake == Over(BrakeLimit.RULE, most=2, count=4, subjects=4, customers=4)
     house.rule(limits="{once_per: customer, at_most: 1 message per day}")
     change = only(house)
     assert change.new is not None

@@ -151,18 +151,20 @@ def test_a_refused_rule_is_exit_code_1_and_a_difference_is_not(house: House) -> 
     assert "The set is refused as it is, and the rules in force stay in force." in done.stdout
 
 
-def test_it_reads_well_in_a_terminal(house: House) -> None:
+def test_it_reads_well_in_a_terminal(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEFOREHAND_CANARY", "1")
     house.customer(external_id="C-1", country="GB")
     commit(house)
     house.rule("other", condition="country: GB", priority=10)
+    house.customer(external_id="C-2", country="GB")
     house.rule(condition="country: [DE, GB]", limits="{once_per: customer, brake: 50%}")
     shown = call().stdout
     assert "~ hello  changed (live)" in shown
-    assert "0 → 1 (+1 −0)" in shown
+    assert "0 → 2 (+2 −0)" in shown
     assert "if.always.country: DE → [DE, GB]" in shown
-    assert "0 → 1 customer now: 1 added, 0 drop out. Added: C-1." in shown
-    assert "over it: it lets 0 customers pass, and 1 would be reached now." in shown
-    assert "other would reach 1 of the same customers now (service, priority 10)" in shown
+    assert "0 → 2 customers now: 2 added, 0 drop out. Added: C-1, C-2." in shown
+    assert "a run would be held now. It would reach 2 customers: more than the rule's own" in shown
+    assert "other would reach 2 of the same customers now (service, priority 10)" in shown
     assert "0 go at the first pass, as the file is written" in shown
     assert "Nothing was written." in shown
 

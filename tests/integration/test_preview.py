@@ -128,9 +128,11 @@ def test_the_backlog_is_told_and_an_earlier_from_lets_it_go(house: House) -> Non
     assert (told()["backlog"], told()["messages"]) == (0, 2)
 
 
-def test_the_brake_is_told(house: House) -> None:
+def test_the_brake_is_told(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEFOREHAND_CANARY", "1")
     house.rule(limits="{once_per: customer, brake: 20% of customers}")
     for country in ("DE", "DE", "GB", "GB", "GB"):
         house.customer(country=country)
-    assert "Over the brake: it lets 1 customer pass, and 2 would be reached." in preview().stdout
-    assert told()["brake"] is not None
+    said = " ".join(preview().stdout.split())
+    assert "A run would be held until a second person approves it. It would reach 2 customers" in said
+    assert told()["brake"] == {"why": "rule", "limit": 1, "reached": 2, "subjects": 2, "customers": 2}

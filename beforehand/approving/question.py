@@ -1,0 +1,216 @@
+"""What a second person is asked: how many, who wrote it, what it costs, and what customers would read. Writes nothing.
+
+Nobody can be told from it: it is shown in windows outside our database, too.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, func, select
+
+from beforehand.approving.answering import NotAllowed, canary_of, rule_of_run
+from beforehand.approving.masked import masked, scrubbed
+from beforehand.passes.house import brand_of, policy_of, templates_of
+from beforehand.passes.previewing import cost_of_candidates
+from beforehand.wiring import App
+from messaging import guards
+from messaging.candidates import candidate, customer, fill_from_matches, match, open_for_decision, table_of
+from messaging.context import Brand, Item, contexts_for
+from messaging.costs import Cost
+from messaging.held import HeldRunView, going, runs
+from messaging.rendering import RenderingError
+from messaging.steps import first_speaking
+from models.database import reading
+from models.terms import after
+from models.vocabulary import Channel, MatchState, Reason
+from rules.loader import Rule
+
+SAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Messages by one channel in one language; None: no language is known, so it is the house's."""
+
+    channel: str
+    language: str | None
+    count: int
+
+
+@dataclass(frozen=True)
+class SampleText:
+    """One text as a customer would get it, but for who they are; ``problem`` says why it cannot be filled."""
+
+    channel: str
+    language: str | None
+    headline: str = ""
+    text: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Question:
+    """All that whoever answers should know of a held run, as of the moment of asking.
+
+    ``held`` matches wait to be let go, and ``waiting_messages`` that were planned already; ``going`` of the first would
+    go by the gates as they are now, the others are ``withheld`` for these reasons. ``cost`` is None where the rule's
+    text cannot be read any more.
+    """
+
+    run: HeldRunView
+    now: datetime
+    title: str = ""
+    rule_why: str = ""
+    held: int = 0
+    customers: int = 0
+    going: int = 0
+    waiting_messages: int = 0
+    kinds: tuple[Kind, ...] = ()
+    tasks: int = 0
+    vouchers: int = 0
+    webhooks: int = 0
+    withheld: tuple[tuple[Reason, int], ...] = ()
+    cost: Cost | None = None
+    samples: tuple[SampleText, ...] = ()
+    first: int = 0
+
+    @property
+    def messages(self) -> int:
+        """How many messages would go."""
+        return sum(kind.count for kind in self.kinds) + self.waiting_messages
+
+    def as_json(self) -> dict[str, Any]:
+        """The question as JSON values."""
+        return {
+            "run": self.run.as_json(),
+            "now": self.now.isoformat(),
+            "title": self.title,
+            "rule_why": self.rule_why,
+            "held": self.held,
+            "customers": self.customers,
+            "going": self.going,
+            "waiting_messages": self.waiting_messages,
+            "messages": self.messages,
+            "kinds": [vars(kind) for kind in self.kinds],
+            "tasks": self.tasks,
+            "vouchers": self.vouchers,
+            "webhooks": self.webhooks,
+            "withheld": {reason.value: count for reason, count in self.withheld},
+            "cost": self.cost and self.cost.as_json(),
+            "samples": [vars(sample) for sample in self.samples],
+            "first": self.first,
+        }
+
+    def as_markdown(self) -> str:
+        """The question as a page of markdown, for Prefect's form and artifacts."""
+        from beforehand.approving.shown import markdown
+
+        return markdown(self)
+
+
+def question_of(app: App, held_run_id: int, now: datetime) -> Question:
+    """What approving this run would do now. Writes nothing. Raises NotAllowed where there is no such run."""
+    with reading(app.engine) as connection:
+        run = runs.run_of(connection, held_run_id)
+        if run is None:
+            raise NotAllowed(f"there is no held run {held_run_id}; see what waits with: beforehand approve")
+        rule = rule_of_run(app, connection, run)
+        if rule is None:
+            return Question(run, now)
+        return _Asking(app, connection, run, rule, now).question()
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """One question, on one transaction that is rolled back: the gates decide on the held matches as they would now."""
+
+    app: App
+    connection: Connection
+    run: HeldRunView
+    rule: Rule
+    now: datetime
+
+    def question(self) -> Question:
+        policy, terms, key = policy_of(self.app), self.rule.terms, self.run.id
+        held = and_(going.of_run(key), match.c.state == MatchState.HELD)
+        count = fill_from_matches(self.connection, held, now=self.now, zone=policy.zone)
+        case = guards.Case(terms, first_speaking(terms.steps), policy, self.now, first=False)
+        guards.decide(self.connection, case)
+        going_now = self._count(open_for_decision())
+        return Question(
+            run=self.run,
+            now=self.now,
+            title=terms.title,
+            rule_why=terms.why,
+            held=count,
+            customers=self._customers(),
+            going=going_now,
+            waiting_messages=going.count_held_messages(self.connection, key),
+            kinds=tuple(self._kinds()),
+            tasks=going_now * len(case.run.tasks),
+            vouchers=going_now if case.run.voucher is not None else 0,
+            webhooks=going_now * len(case.run.webhooks),
+            withheld=tuple(guards.withheld(self.connection).items()),
+            cost=cost_of_candidates(self.connection, self.app, case, going_now),
+            samples=tuple(self._samples(case)),
+            first=min(canary_of(self.app, self.run), count),
+        )
+
+    def _count(self, *where: Any) -> int:
+        return int(self.connection.execute(select(func.count()).select_from(candidate).where(*where)).scalar_one())
+
+    def _customers(self) -> int:
+        return int(self.connection.execute(select(func.count(candidate.c.customer_id.distinct()))).scalar_one())
+
+    def _kinds(self) -> Iterator[Kind]:
+        alike = (candidate.c.channel, candidate.c.language)
+        counted = select(*alike, func.count()).where(open_for_decision(), candidate.c.channel.is_not(None))
+        rows = self.connection.execute(counted.group_by(*alike).order_by(func.count().desc(), *alike))
+        return (Kind(*row) for row in rows.all())
+
+    def _samples(self, case: guards.Case) -> list[SampleText]:
+        """One text of each of the most frequent kinds."""
+        rows = [row for kind in [*self._kinds()][:SAMPLES] if (row := self._one_of(kind))]
+        brand = brand_of(self.app.settings)
+        contexts = contexts_for(self.connection, [self._item(case, row) for row in rows], brand=brand) if rows else []
+        return [self._text(row, context, brand) for row, context in zip(rows, contexts, strict=True)]
+
+    def _one_of(self, kind: Kind) -> Row[Any] | None:
+        alike = (candidate.c.channel == kind.channel, candidate.c.language.is_not_distinct_from(kind.language))
+        table = table_of(self.rule.terms.subject)
+        number = table.c.number if "number" in table.c else customer.c.external_id
+        asked = (
+            select(candidate, customer.c.first_name, customer.c.last_name, customer.c.external_id)
+            .add_columns(number.label("number"))
+            .join(customer, customer.c.id == candidate.c.customer_id)
+        )
+        if table is not customer:
+            asked = asked.outerjoin(table, table.c.id == candidate.c.subject_id)
+        asked = asked.where(open_for_decision(), *alike).order_by(candidate.c.id).limit(1)
+        return self.connection.execute(asked).first()
+
+    def _item(self, case: guards.Case, row: Row[Any]) -> Item:
+        voucher, send = case.run.voucher, case.run.send
+        return Item(
+            customer_id=row.customer_id,
+            subject=case.terms.subject,
+            subject_id=row.subject_id,
+            facts=row.facts or {},
+            purpose=case.terms.purpose.value,
+            worth=voucher.worth if voucher else None,
+            valid_until=after(self.now, voucher.valid_for) if voucher else None,
+            survey=send.survey if send else None,
+        )
+
+    def _text(self, row: Row[Any], context: dict[str, Any], brand: Brand) -> SampleText:
+        try:
+            made = templates_of(self.app).render(row.template, Channel(row.channel), row.language, masked(context))
+        except RenderingError as wrong:
+            return SampleText(row.channel, row.language, problem=wrong.problem.message)
+        own = (row.first_name, row.last_name, row.external_id, row.number, row.phone, row.email, row.address)
+        public = (brand.phone, brand.name, brand.address, brand.url)
+        return SampleText(
+            row.channel, made.language, scrubbed(made.subject, own, public), scrubbed(made.text, own, public)
+        )

@@ -1,0 +1,197 @@
+"""What becomes of held runs as time goes by: expired, watched while they go, stopped again, let go in full, finished.
+
+A beat of the heartbeat calls it every few seconds. Each run is one transaction that looks at the rows alone, so that a
+process that dies in between has changed nothing or everything.
+"""
+
+import logging
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from beforehand.approving.answering import end, is_live, let_canary_go, rule_of_run
+from beforehand.passes.house import policy_of
+from beforehand.wiring import App
+from messaging import audit
+from messaging.breaker import call_staff, dismiss
+from messaging.candidates import TABLES
+from messaging.events_out import BRAKE_STOPPED_AGAIN, BRAKE_WARNING, happened
+from messaging.guards.brake import REACHED
+from messaging.held import HeldRunView, going, runs
+from messaging.held.rates import Figures, figures_of
+from messaging.plan import one_decision_at_a_time
+from messaging.steps import Run, first_speaking, leading_waits
+from models.database import reading, writing
+from models.vocabulary import HeldState
+from rules.loader import Rule
+
+log = logging.getLogger("beforehand.approving")
+
+rule_pass = TABLES["rule_pass"]
+
+TEXTS_CHANGED = "the texts were changed after the approval"
+NOT_LIVE = "the rule is not live any more"
+UNREADABLE = "the rule's text cannot be read any more"
+
+
+@dataclass
+class WatchReport:
+    """What a look at the held runs did: numbers of runs, by what became of them."""
+
+    expired: list[int] = field(default_factory=list)
+    ended: list[int] = field(default_factory=list)
+    stopped: list[int] = field(default_factory=list)
+    released: list[int] = field(default_factory=list)
+    done: list[int] = field(default_factory=list)
+
+
+def watch(app: App, now: datetime) -> WatchReport:
+    """Look at each run that is not at its end. Cheap where there is none. One that fails does not keep the others."""
+    report = WatchReport()
+    with reading(app.engine) as connection:
+        open_ones = runs.open_runs(connection)
+    for run in open_ones:
+        try:
+            with writing(app.engine) as connection:
+                one_decision_at_a_time(connection)
+                found = runs.run_of(connection, run.id, lock=True)
+                if found is not None and found.ended_at is None:
+                    _Look(app, connection, found, now, report).look()
+        except Exception as wrong:  # its text may quote a row
+            log.error("held run %s of %s cannot be looked at: %s", run.id, run.rule_id, type(wrong).__name__)
+    return report
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One look at one run, in its own transaction."""
+
+    app: App
+    connection: Connection
+    run: HeldRunView
+    now: datetime
+    report: WatchReport
+
+    def look(self) -> None:
+        run = self.run
+        if not is_live(self.connection, run.rule_id):
+            self._end(HeldState.REFUSED, NOT_LIVE)
+            self.report.ended.append(run.id)
+        elif run.asks:
+            self._ask()
+        else:
+            self._go()
+
+    def _ask(self) -> None:
+        if self.run.expires_at <= self.now:
+            self._end(HeldState.EXPIRED, None)
+            self.report.expired.append(self.run.id)
+        elif self.run.state is HeldState.STOPPED:
+            going.stop_going(self.connection, self.run.id)  # what a provider gave back since
+
+    def _end(self, state: HeldState, said: str | None) -> None:
+        end(self.connection, self.run, state, self.now, **({"said": said} if said else {}))
+        details = self._details() | ({"why": said} if said else {})
+        action = "expire" if state is HeldState.EXPIRED else "end"
+        audit.write(self.connection, by=runs.BY_ITSELF, action=action, about=self._about, now=self.now, details=details)
+
+    @property
+    def _about(self) -> str:
+        return f"rule:{self.run.rule_id}"
+
+    def _details(self) -> dict[str, Any]:
+        return {"held_run": self.run.id, "version": self.run.version, "count": self.run.count}
+
+    # -- what goes ----------------------------------------------------------------------------------------------
+
+    def _go(self) -> None:
+        rule = rule_of_run(self.app, self.connection, self.run)
+        figures = figures_of(self.connection, self.run.id, self.run.decided_at or self.run.held_at)
+        wrong = UNREADABLE if rule is None else self._changed(rule) or figures.stopped_by()
+        if wrong or rule is None:
+            self._stop(wrong, figures, rule)
+            return
+        if warning := figures.warned_by():
+            self._warn(warning, figures)
+        waits = len(leading_waits(rule.terms.steps))
+        if self.run.state is HeldState.CANARY:
+            self._look_at_canary(first_speaking(rule.terms.steps), waits)
+        else:
+            self._finish_if_over(waits)
+
+    def _changed(self, rule: Rule) -> str:
+        texts = policy_of(self.app).digest_of(sorted(runs.templates_in(rule.terms)))
+        return "" if texts == self.run.texts else TEXTS_CHANGED
+
+    def _stop(self, said: str, figures: Figures, rule: Rule | None) -> None:
+        """Nothing more goes before a person has looked again; what has not left comes back when they approve."""
+        run, hours = self.run, self.app.settings.approval_hours
+        back = going.stop_going(self.connection, run.id)
+        values: dict[str, Any] = {"state": HeldState.STOPPED, "said": said}
+        values["expires_at"] = runs.expires(rule.terms, self.now, hours) if rule else self.now + timedelta(hours=hours)
+        if run.rest_at is None:
+            values["canary"] = max(run.canary - back, 0)
+        if rule is not None:
+            values["texts"] = policy_of(self.app).digest_of(sorted(runs.templates_in(rule.terms)))
+        runs.move(self.connection, run.id, runs.GOES, **values)
+        told = self._details() | figures.as_json()
+        happened(self.connection, BRAKE_STOPPED_AGAIN, self._about, self.now, told)
+        dismiss(self.connection, runs.topic_of(run.id))
+        call = f"the approved run of {run.rule_id} was stopped: {said}. See it with: beforehand approve {run.id}"
+        call_staff(self.connection, runs.topic_of(run.id), call, self.now)
+        details = told | {"why": said}
+        audit.write(
+            self.connection, by=runs.BY_ITSELF, action="stop run", about=self._about, now=self.now, details=details
+        )
+        self.report.stopped.append(run.id)
+
+    def _warn(self, said: str, figures: Figures) -> None:
+        call = f"the approved run of {self.run.rule_id} goes on, but look at it: {said}"
+        if call_staff(self.connection, runs.topic_of(self.run.id), call, self.now):
+            happened(self.connection, BRAKE_WARNING, self._about, self.now, self._details() | figures.as_json())
+
+    def _look_at_canary(self, first: Run, waits: int) -> None:
+        """Let the rest go once all of the first few have gone or ended, and we have listened for long enough.
+
+        Where none of them could go at all, there is nothing to listen to: the next few go first.
+        """
+        key = self.run.id
+        if going.count_not_taken(self.connection, key, waits) or going.count_undecided(self.connection, key):
+            return
+        left, last = going.last_left(self.connection, key)
+        if not going.count_held(self.connection, key):
+            self._finish()
+            return
+        if not left and first.send is not None:
+            let_canary_go(self.app, self.connection, self.run, self.now)
+            return
+        since = max(filter(None, (last, self.run.canary_at)), default=self.now)
+        if self.now - since >= timedelta(minutes=self.app.settings.canary_minutes):
+            going.let_go(self.connection, key, self.now, waits=waits)
+            runs.move(self.connection, key, [HeldState.CANARY], state=HeldState.GOING, rest_at=self.now)
+            self.report.released.append(key)
+
+    def _finish_if_over(self, waits: int) -> None:
+        key = self.run.id
+        taken = going.count_not_taken(self.connection, key, waits, self.now) == 0
+        if taken and not going.count_undecided(self.connection, key):
+            self._finish()
+
+    def _finish(self) -> None:
+        """All of it has been let go: what it reached counts for what is usual from here on."""
+        run, key = self.run, self.run.id
+        runs.move(self.connection, key, runs.GOES, state=HeldState.DONE, ended_at=self.now)
+        dismiss(self.connection, runs.topic_of(key))
+        mine = (rule_pass.c.rule_id == run.rule_id, rule_pass.c.started_at == run.held_at)
+        row = self.connection.execute(select(rule_pass.c.id, rule_pass.c.counts).where(*mine)).first()
+        reached = going.count_begun(self.connection, key)
+        if row is not None:
+            counts = (row.counts or {}) | {REACHED: reached}
+            self.connection.execute(update(rule_pass).where(rule_pass.c.id == row.id).values(counts=counts))
+        details = self._details() | {"reached": reached}
+        audit.write(
+            self.connection, by=runs.BY_ITSELF, action="finish run", about=self._about, now=self.now, details=details
+        )
+        self.report.done.append(key)

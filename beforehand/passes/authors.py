@@ -1,0 +1,82 @@
+"""Who wrote the text of a rule, as far as git or the file can tell. Never a failure: an author may be unknown."""
+
+import getpass
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from beforehand.git import NoSuchCommit, git
+
+PATIENCE = 10.0
+"""Seconds that git may take for one question; an author is not worth a longer wait."""
+
+
+def authors_of(paths: Iterable[Path]) -> dict[Path, str]:
+    """The author of each file that has a known one, such as ``Eva Muster <eva@example.com>``.
+
+    Who committed it last, where it is as committed; else the user of the git work tree it was edited in; outside of
+    git the login that owns the file. A few questions to git for each folder, however many files there are.
+    """
+    folders: dict[Path, list[Path]] = defaultdict(list)
+    for path in paths:
+        if path.is_file():
+            folders[path.resolve().parent].append(path)
+    found: dict[Path, str] = {}
+    for folder, files in folders.items():
+        found.update(_in_folder(folder, files))
+    return found
+
+
+def _in_folder(folder: Path, files: list[Path]) -> dict[Path, str]:
+    try:
+        git(folder, "rev-parse", "--is-inside-work-tree", timeout=PATIENCE)
+    except NoSuchCommit:
+        return {path: owner for path in files if (owner := _owner(path))}
+    committed, editor = _committed(folder, {path.name for path in files}), user_of(folder)
+    authors = {path: committed.get(path.name) or editor for path in files}
+    return {path: author for path, author in authors.items() if author}
+
+
+def _committed(folder: Path, names: set[str]) -> dict[str, str]:
+    """Who committed each of these files last; those that are edited, new or ignored are left out."""
+    try:
+        edited = git(folder, "status", "--porcelain", "-z", "--untracked-files=no", "--", ".", timeout=PATIENCE)
+        listed = ("log", "--no-renames", "--relative", "--name-only", "--format=%x01%an <%ae>", "--", ".")
+        told = git(folder, "-c", "core.quotepath=off", *listed, timeout=PATIENCE).decode(errors="replace")
+    except NoSuchCommit:
+        return {}
+    changed = {Path(entry[3:]).name for entry in edited.decode(errors="replace").split("\0")}
+    found: dict[str, str] = {}
+    author = ""
+    for line in told.splitlines():
+        if line.startswith("\x01"):
+            author = line[1:]
+        elif line in names - changed:
+            found.setdefault(line, author)
+    return found
+
+
+def user_of(folder: Path) -> str:
+    """Who works in this git work tree, by git's settings; empty where they do not say."""
+    said = {}
+    for key in ("name", "email"):
+        try:
+            said[key] = git(folder, "config", f"user.{key}", timeout=PATIENCE).decode(errors="replace").strip()
+        except NoSuchCommit:
+            said[key] = ""
+    return f"{said['name']} <{said['email']}>".strip() if said["email"] else said["name"]
+
+
+def _owner(path: Path) -> str:
+    try:
+        return path.owner()
+    except (OSError, KeyError, NotImplementedError):  # a number without a name, as in many containers
+        return ""
+
+
+def me(rules: Path) -> str:
+    """Who works here: the user of the git work tree that the rules lie in, else the login; empty where nobody knows."""
+    try:
+        return user_of(rules if rules.is_dir() else rules.parent) or getpass.getuser()
+    except (OSError, KeyError):
+        return ""

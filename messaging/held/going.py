@@ -1,0 +1,147 @@
+"""How a held run goes on and ends: what is let go, what is held back again, what nothing becomes of any more.
+
+Each function is a few set-based statements, however large the run is, and runs in the transaction that moves the run's
+row. Matches are let go by becoming OPEN: the ordinary advance then takes their first step, through all of its gates.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, Connection, and_, case, func, literal, or_, select, update
+
+from messaging.candidates import UNDECIDED, match, message
+from messaging.guards.brake import held_run
+from messaging.taken_back import take_back
+from models.types import UTCDateTime
+from models.vocabulary import HeldState, MatchState, MessageState, Reason
+
+GOLDEN = 2_654_435_769
+"""2**32 divided by the golden ratio: the fractions of id x golden ratio spread evenly (Knuth, TAOCP 3, 6.4)."""
+
+NOT_LEFT = (MessageState.PLANNED, MessageState.QUEUED)
+"""States of a message that is certainly with nobody but us, and held by nothing else."""
+
+
+def of_run(run_id: int) -> ColumnElement[bool]:
+    """A condition on ``match``: on the list of this run."""
+    mine: ColumnElement[bool] = match.c.held_run_id == run_id
+    return mine
+
+
+def messages_of(run_id: int) -> ColumnElement[bool]:
+    """A condition on ``message``: of a match on the list of this run."""
+    mine: ColumnElement[bool] = message.c.match_id.in_(select(match.c.id).where(of_run(run_id)))
+    return mine
+
+
+def _count(connection: Connection, *where: ColumnElement[bool]) -> int:
+    return int(connection.execute(select(func.count()).select_from(match).where(*where)).scalar_one())
+
+
+def count_held(connection: Connection, run_id: int) -> int:
+    """How many of the run are held: not let go yet."""
+    return _count(connection, of_run(run_id), match.c.state == MatchState.HELD)
+
+
+def not_taken(run_id: int, waits: int) -> ColumnElement[bool]:
+    """A condition on ``match``: let go, and its first speaking step is not decided; ``waits`` come before that."""
+    before = or_(match.c.started_at.is_(None), match.c.next_step < waits)
+    return and_(of_run(run_id), match.c.state == MatchState.OPEN, match.c.reason.is_(None), before)
+
+
+def count_not_taken(connection: Connection, run_id: int, waits: int, due_by: datetime | None = None) -> int:
+    """How many have been let go and not been decided; ``due_by``: only those whose wait is over by then."""
+    due = [match.c.due_at <= due_by] if due_by else []
+    return _count(connection, not_taken(run_id, waits), *due)
+
+
+def let_go(connection: Connection, run_id: int, now: datetime, *, most: int | None = None, waits: int = 0) -> int:
+    """Let ``most`` of the held matches go (None: all), spread over the run and always the same. Returns how many.
+
+    A rule that begins with ``waits`` has begun with it: the wait counts from when the match was found.
+    """
+    held = and_(of_run(run_id), match.c.state == MatchState.HELD)
+    if most is not None:
+        spread = match.c.id * literal(GOLDEN, BigInteger()) % literal(2**32, BigInteger())
+        held = match.c.id.in_(select(match.c.id).where(held).order_by(spread, match.c.id).limit(most))
+    values: dict[str, Any] = {"state": MatchState.OPEN, "reason": None}
+    if waits:
+        values["started_at"] = now
+    return int(connection.execute(update(match).where(held).values(values)).rowcount)
+
+
+def stop_going(connection: Connection, run_id: int) -> int:
+    """Hold back what has been let go and not been taken, and what has not left. Returns how many matches that were."""
+    begun_nothing = and_(of_run(run_id), match.c.state == MatchState.OPEN, match.c.started_at.is_(None))
+    back = update(match).where(begun_nothing).values(state=MatchState.HELD, reason=Reason.BRAKE)
+    count = int(connection.execute(back).rowcount)
+    held = update(message).where(messages_of(run_id), message.c.state.in_(NOT_LEFT))
+    connection.execute(held.values(state=MessageState.HELD, reason=Reason.BRAKE))
+    return count
+
+
+def go_on(connection: Connection, run_id: int) -> int:
+    """Put what was held back in the queue, where it stood. Returns how many messages that were."""
+    tried = case((message.c.tries > 0, literal(MessageState.QUEUED.value)), else_=literal(MessageState.PLANNED.value))
+    free = update(message).where(messages_of(run_id), held_messages())
+    return int(connection.execute(free.values(state=tried, reason=None)).rowcount)
+
+
+def held_messages() -> ColumnElement[bool]:
+    """A condition on ``message``: planned already, and held back by the brake."""
+    return and_(message.c.state == MessageState.HELD, message.c.reason == Reason.BRAKE)
+
+
+def count_held_messages(connection: Connection, run_id: int) -> int:
+    """How many messages of the run the brake holds back."""
+    counted = select(func.count()).select_from(message).where(messages_of(run_id), held_messages())
+    return int(connection.execute(counted).scalar_one())
+
+
+def end_all(connection: Connection, run_id: int, now: datetime) -> int:
+    """Nothing more of the run goes: what is held is withheld, what has begun ends. Returns how many were held.
+
+    ``seen_at`` becomes ``now``: it is refused for as long as it goes on matching from here on.
+    """
+    held = update(match).where(of_run(run_id), match.c.state == MatchState.HELD)
+    withheld = {"state": MatchState.WITHHELD, "reason": Reason.BRAKE_REFUSED, "seen_at": now, "due_at": None}
+    count = int(connection.execute(held.values(withheld | {"gives_up_at": None})).rowcount)
+    waiting = message.c.state.in_((*NOT_LEFT, MessageState.HELD))
+    cancelled = {"state": MessageState.CANCELLED, "reason": Reason.BRAKE_REFUSED, "ended_at": now}
+    connection.execute(update(message).where(messages_of(run_id), waiting).values(cancelled))
+    begun = update(match).where(of_run(run_id), match.c.state == MatchState.OPEN)
+    over = {"state": MatchState.STOPPED, "reason": Reason.BRAKE_REFUSED, "due_at": None, "ended_at": now}
+    connection.execute(begun.values(over))
+    take_back(connection, select(match.c.id).where(of_run(run_id)), now)
+    return count
+
+
+def hold_stopped(connection: Connection, message_ids: Sequence[int]) -> int:
+    """Hold back those of these messages whose run has been stopped again. Returns how many.
+
+    The claim asks it: what a provider gave back, or a later step, must not slip out while a person is asked.
+    """
+    stopped = select(match.c.id).join(held_run, held_run.c.id == match.c.held_run_id)
+    stopped = stopped.where(held_run.c.state == HeldState.STOPPED, held_run.c.ended_at.is_(None))
+    mine = (message.c.id.in_(message_ids), message.c.match_id.in_(stopped), message.c.state.in_(NOT_LEFT))
+    held = update(message).where(*mine).values(state=MessageState.HELD, reason=Reason.BRAKE)
+    return int(connection.execute(held).rowcount)
+
+
+def count_begun(connection: Connection, run_id: int) -> int:
+    """How many of the run have begun: what it reached, once it is over."""
+    return _count(connection, of_run(run_id), match.c.started_at.is_not(None))
+
+
+def count_undecided(connection: Connection, run_id: int) -> int:
+    """How many messages of the run are still with us or on the wire."""
+    undecided = (messages_of(run_id), message.c.state.in_(UNDECIDED))
+    return int(connection.execute(select(func.count()).select_from(message).where(*undecided)).scalar_one())
+
+
+def last_left(connection: Connection, run_id: int) -> tuple[int, datetime | None]:
+    """How many messages of the run have been on the wire, and when the last of them was accepted."""
+    latest = func.max(message.c.accepted_at, type_=UTCDateTime())
+    row = connection.execute(select(func.count(), latest).where(messages_of(run_id), message.c.tries > 0)).one()
+    return row[0], row[1]
