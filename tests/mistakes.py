@@ -29,9 +29,7 @@ def fill(house: House) -> None:
             ("call", _calls()),
             ("ticket", _tickets()),
         ):
-            found = [
-                {"id": n, "external_id": f"{name}-{n}", "changed_at": FIRST} | row for n, row in enumerate(rows, 1)
-            ]
+            found = [{"external_id": f"{name}-{n}", "changed_at": FIRST} | row for n, row in enumerate(rows, 1)]
             connection.execute(insert(TABLES[name]), found)
     vips = house.folder / "rules" / "lists" / "vip.csv"
     vips.parent.mkdir(parents=True)

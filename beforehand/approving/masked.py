@@ -16,7 +16,7 @@ NUMBERS = frozenset({"number", "agent", "name"})
 """Columns of the other rows that name one order or one person; a product's name is no person's."""
 
 MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
-PHONE = re.compile(r"\+\d[\d ()/.-]{5,}\d|(?<![\w.,:/-])\d{7,}(?![\w.,:/-])")
+PHONE = re.compile(r"\+\d[\d ()/.-]{5,}\d|(?<![\w:/-])(?<!\d[.,])\d{7,}(?![\w:/-]|[.,]\d)")
 
 
 def masked(context: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class Lived:
     passes: dict[str, list[PassReport]] = field(default_factory=dict)
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.prove)])
 def lived(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lived]:
     folder = tmp_path_factory.mktemp("mistakes")
     with _database(request, folder) as engine:
