@@ -8,6 +8,7 @@ from prefect.artifacts import acreate_table_artifact
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.states import Completed
 
+from flows.again import AGAIN
 from flows.dispatch import send_what_is_due
 from flows.failure import plainly
 from flows.hands import Hands, held
@@ -48,7 +49,7 @@ async def _pass(run: FlowRun, terms: Terms, hands: Hands) -> State:
 async def lateness(run: FlowRun, terms: Terms, hands: Hands) -> timedelta | None:
     """How late a scheduled run is, where that is beyond the rule's grace; a run that a person asked for never is."""
     due: datetime | None = run.expected_start_time
-    if not run.auto_scheduled or due is None:
+    if not (run.auto_scheduled or AGAIN in run.tags) or due is None:
         return None
     late = hands.clock() - due
     return late if late > await grace(terms.cron, hands.time_zone, due) else None

@@ -14,29 +14,45 @@ from prefect.client.schemas.objects import FlowRun, StateType, WorkerStatus
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
+from flows.again import run_again
 from flows.boot import earlier_life, gone_here
 from flows.environment import POOL
+from flows.hands import held
+from flows.worker import UNDER_WAY as IN_HAND
 
 UNDER_WAY = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
-STARTING = timedelta(minutes=2)
+STARTING = timedelta(seconds=20)
 """How long a run may be between being taken and being named by its process."""
 
 
 async def crash_dead_runs(boot: str, now: datetime) -> int:
-    """Mark runs of our pool Crashed whose process is gone; gives how many. ``boot`` is this process's own name.
+    """Mark runs of our pool Crashed whose process is gone, or which this process (``boot``) has in hand no more, since
+    Prefect was away when they ended; gives how many. What they did not do is asked for again.
 
     A dead run would hold its rule's only place for ever. Safe at any time and from any process.
     """
     async with get_client() as client:
-        runs = await _under_way(client)
-        if not runs:
-            return 0
-        living = await _living(client) | {boot}
-        dead = [run for run in runs if _is_dead(run, living, boot, now)]
+        dead = await _dead(client, boot, now)
         for run in dead:
-            said = "The process that ran it is gone; the next pass does its work."
-            await client.set_flow_run_state(run.id, Crashed(message=said), force=True)
+            await client.set_flow_run_state(run.id, Crashed(message=_said(run, boot)), force=True)
+        await run_again(client, held(), now)
     return len(dead)
+
+
+def _said(run: FlowRun, boot: str) -> str:
+    if run.infrastructure_pid == boot:
+        return "Prefect was away when it ended; what it did is kept, and what it did not do is done anew."
+    return "The process that ran it is gone; what it did not do is done anew."
+
+
+async def _dead(client: PrefectClient, boot: str, now: datetime) -> list[FlowRun]:
+    in_hand = set(IN_HAND)
+    runs = await _under_way(client)
+    in_hand |= IN_HAND  # one that was taken or that ended while we asked is no dead one
+    if not runs:
+        return []
+    living = await _living(client) - {boot}
+    return [run for run in runs if run.id not in in_hand and _is_dead(run, living, boot, now)]
 
 
 async def _under_way(client: PrefectClient) -> list[FlowRun]:

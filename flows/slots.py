@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from prefect.server.schemas.schedules import CronSchedule
 
 LONGEST_GRACE = timedelta(hours=1)
+CLOCKS_CHANGE = timedelta(hours=3)
+"""By no more than this are clocks set back anywhere."""
 
 
 async def slots(crons: Sequence[str], zone: str, *, after: datetime, until: datetime) -> list[datetime]:
@@ -16,7 +18,8 @@ async def slots(crons: Sequence[str], zone: str, *, after: datetime, until: date
     found: set[datetime] = set()
     schedule = await asyncio.to_thread(_schedule)
     for cron in crons:
-        dates = await schedule(cron=cron, timezone=zone).get_dates(start=after, end=until)
+        # it compares by the wall's clock, and would stop an hour early where ``until`` is in an hour that comes twice
+        dates = await schedule(cron=cron, timezone=zone).get_dates(start=after, end=until + CLOCKS_CHANGE)
         found.update(plain(date) for date in dates)
     return sorted(slot for slot in found if after < slot <= until)
 

@@ -27,6 +27,9 @@ LIMIT = 2
 """Runs at once: Prefect's server on SQLite is quicker with few (0.3 s a run against 2 s, and no 503)."""
 WATCH_SECONDS = 2.0
 
+UNDER_WAY: set[UUID] = set()
+"""The runs that this process has in hand, whichever worker took them: others that bear its name are dead."""
+
 log = logging.getLogger("beforehand.worker")
 
 # For the time of a run Prefect's engine would take SIGTERM and raise out of the event loop that the whole house lives
@@ -71,6 +74,13 @@ class InProcess(BaseWorker[BaseJobConfiguration, BaseVariables, BaseWorkerResult
         task_status: anyio.abc.TaskStatus[Any] | None = None,
     ) -> BaseWorkerResult:
         """Run one flow run to its end; an error in it is its state, never ours."""
+        UNDER_WAY.add(flow_run.id)
+        try:
+            return await self._run(flow_run, task_status)
+        finally:
+            UNDER_WAY.discard(flow_run.id)
+
+    async def _run(self, flow_run: FlowRun, task_status: anyio.abc.TaskStatus[Any] | None) -> BaseWorkerResult:
         if task_status is not None:
             task_status.started(self.boot)  # Prefect keeps it as the run's infrastructure_pid
         flow = FLOWS[(await self.client.read_flow(flow_run.flow_id)).name]

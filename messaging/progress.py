@@ -33,6 +33,7 @@ from messaging.candidates import (
     open_for_decision,
     with_messages_in,
 )
+from messaging.guards.brake import held_run
 from messaging.guards.case import Case, withhold
 from messaging.guards.channels import PREFERENCE
 from messaging.guards.times import later
@@ -51,7 +52,7 @@ from messaging.taken_back import take_back
 from messaging.vouchers import RandomBytes
 from models.terms import Send
 from models.types import Json, UTCDateTime
-from models.vocabulary import CallOutcome, MatchState, MessageState, Reason
+from models.vocabulary import CallOutcome, HeldState, MatchState, MessageState, Reason
 
 receipt = TABLES["receipt"]
 
@@ -101,7 +102,13 @@ class Advanced:
 def due_now(now: datetime) -> ColumnElement[bool]:
     """Open matches with a due step that does not rest (a condition on ``match``)."""
     rested = or_(match.c.reason.is_(None), match.c.seen_at <= now - LOOK_AGAIN)
-    return and_(match.c.state == MatchState.OPEN, match.c.due_at <= now, rested)
+    return and_(match.c.state == MatchState.OPEN, match.c.due_at <= now, rested, not_(_stopped_again()))
+
+
+def _stopped_again() -> ColumnElement[bool]:
+    """A condition on ``match``: its run was stopped again, and no step of it is taken while a person is asked."""
+    stopped = (held_run.c.id == match.c.held_run_id, held_run.c.state == HeldState.STOPPED)
+    return select(held_run.c.id).where(*stopped, held_run.c.ended_at.is_(None)).correlate(match).exists()
 
 
 def due_groups(now: datetime) -> Select[Any]:

@@ -96,7 +96,7 @@ def duties(hands: Hands, work: Work, book: RuleBook, prefect: PrefectWatch) -> l
         Beat("held runs", 5, held_runs),
         Beat("mail", 5, mail),
         Beat("receipts", 30, receipts),
-        Beat("dead runs", 30, prefect.crash_dead_runs),
+        Beat("dead runs", 15, prefect.crash_dead_runs, alone=False),
     ]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, Connection, and_, case, func, literal, or_, select, update
 
 from messaging.candidates import UNDECIDED, match, message
-from messaging.guards.brake import held_run
+from messaging.guards.brake import REFUSED, held_run
 from messaging.taken_back import take_back
 from models.types import UTCDateTime
 from models.vocabulary import HeldState, MatchState, MessageState, Reason
@@ -127,6 +127,34 @@ def hold_stopped(connection: Connection, message_ids: Sequence[int]) -> int:
     mine = (message.c.id.in_(message_ids), message.c.match_id.in_(stopped), message.c.state.in_(NOT_LEFT))
     held = update(message).where(*mine).values(state=MessageState.HELD, reason=Reason.BRAKE)
     return int(connection.execute(held).rowcount)
+
+
+def cancel_refused(connection: Connection, message_ids: Sequence[int], now: datetime) -> int:
+    """Cancel those of these messages that were on the wire when their run was refused, and came back. Returns how many.
+
+    What was planned after that is of another run, or of none.
+    """
+    ended = select(match.c.id).join(held_run, held_run.c.id == match.c.held_run_id)
+    ended = ended.where(
+        match.c.id == message.c.match_id, held_run.c.state.in_(REFUSED), message.c.created_at <= held_run.c.ended_at
+    )
+    mine = (message.c.id.in_(message_ids), message.c.state.in_(NOT_LEFT), ended.correlate(message).exists())
+    values = {"state": MessageState.CANCELLED, "reason": Reason.BRAKE_REFUSED, "ended_at": now}
+    return int(connection.execute(update(message).where(*mine).values(values)).rowcount)
+
+
+def going_with(connection: Connection, message_ids: Sequence[int]) -> list[int]:
+    """The runs that go, and that some of these messages are of."""
+    mine = select(match.c.held_run_id).join(message, message.c.match_id == match.c.id)
+    mine = mine.where(message.c.id.in_(message_ids), match.c.held_run_id.is_not(None))
+    goes = (held_run.c.id.in_(mine), held_run.c.state.in_((HeldState.CANARY, HeldState.GOING)))
+    return list(connection.execute(select(held_run.c.id).where(*goes)).scalars())
+
+
+def rest(connection: Connection, message_ids: Sequence[int], run_id: int, until: datetime) -> int:
+    """Let those of these messages that are of a run rest, until somebody has looked at it. Returns how many."""
+    mine = (message.c.id.in_(message_ids), messages_of(run_id), message.c.state.in_(NOT_LEFT))
+    return int(connection.execute(update(message).where(*mine).values(due_at=until)).rowcount)
 
 
 def count_begun(connection: Connection, run_id: int) -> int:
