@@ -28,9 +28,7 @@ def authors_of(paths: Iterable[Path]) -> dict[Path, str]:
 
 
 def _in_folder(folder: Path, files: list[Path]) -> dict[Path, str]:
-    try:
-        git(folder, "rev-parse", "--is-inside-work-tree", timeout=PATIENCE)
-    except NoSuchCommit:
+    if not _in_git(folder):
         return {path: owner for path in files if (owner := _owner(path))}
     committed, editor = _committed(folder, {path.name for path in files}), user_of(folder)
     authors = {path: committed.get(path.name) or editor for path in files}
@@ -56,6 +54,13 @@ def _committed(folder: Path, names: set[str]) -> dict[str, str]:
     return found
 
 
+def _in_git(folder: Path) -> bool:
+    try:
+        return git(folder, "rev-parse", "--is-inside-work-tree", timeout=PATIENCE).strip() == b"true"
+    except NoSuchCommit:
+        return False
+
+
 def user_of(folder: Path) -> str:
     """Who works in this git work tree, by git's settings; empty where they do not say."""
     said = {}
@@ -75,8 +80,12 @@ def _owner(path: Path) -> str:
 
 
 def me(rules: Path) -> str:
-    """Who works here: the user of the git work tree that the rules lie in, else the login; empty where nobody knows."""
+    """Who works here: the user of the git work tree that the rules lie in, else the login; empty where nobody knows.
+
+    By the same rule as an author, so that whoever wrote a text is known again.
+    """
+    folder = rules if rules.is_dir() else rules.parent
     try:
-        return user_of(rules if rules.is_dir() else rules.parent) or getpass.getuser()
+        return (user_of(folder) if _in_git(folder) else "") or getpass.getuser()
     except (OSError, KeyError):
         return ""

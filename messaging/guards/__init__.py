@@ -27,7 +27,7 @@ class Gate:
 
 
 FIRST_GATES: tuple[Gate, ...] = (
-    Gate("known occasion", occasion.known_occasion, (Reason.KNOWN_OCCASION,), "limits.once_per"),
+    Gate("known occasion", occasion.known_occasion, (Reason.KNOWN_OCCASION, Reason.BRAKE), "limits.once_per"),
     Gate("backlog", backlog.left_alone, (Reason.BACKLOG,), "from"),
     Gate("house holdout", draw.held_out_of_all, (Reason.HOUSE_HOLDOUT,), "BEFOREHAND_HOLDOUT"),
     Gate("holdout", draw.held_out, (Reason.HOLDOUT,), "limits.holdout"),

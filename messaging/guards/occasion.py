@@ -59,7 +59,10 @@ def _link_withheld(connection: Connection, case_: Case) -> None:
     """Find the match rows of earlier passes. One that had stopped matching meanwhile counts as found anew."""
     now = literal(case_.now, UTCDateTime())
     still = match.c.seen_at >= case_.last_pass if case_.last_pass else literal(1) == literal(1)
-    known = case((match.c.state != MatchState.WITHHELD, literal(Reason.KNOWN_OCCASION.value)))
+    known = case(
+        (match.c.state == MatchState.HELD, literal(Reason.BRAKE.value)),
+        (match.c.state != MatchState.WITHHELD, literal(Reason.KNOWN_OCCASION.value)),
+    )
     connection.execute(
         update(candidate)
         .values(match_id=match.c.id, matched_at=case((still, match.c.matched_at), else_=now), reason=known)

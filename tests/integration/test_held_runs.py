@@ -2,10 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -24,7 +26,8 @@ from beforehand.approving import (
 )
 from beforehand.approving import answering as answers
 from beforehand.dispatching import stops_of
-from beforehand.passes import advance, run_rule
+from beforehand.explaining import explain
+from beforehand.passes import advance, preview_rule, run_rule
 from beforehand.passes.house import rules_of
 from beforehand.passes.in_force import bring_into_force
 from messaging import audit, switches
@@ -135,7 +138,7 @@ def test_what_the_rule_finds_meanwhile_is_withheld_and_the_list_is_fixed(house: 
     run = hold(house)
     house.customer()
     report = run_rule(house.app, "hello", NOON + HOUR)
-    assert report.withheld == {Reason.KNOWN_OCCASION: 10, Reason.BRAKE: 1}
+    assert report.withheld == {Reason.BRAKE: 11}, "ten on the list, and one that came later"
     assert held_run(house.app, run.id).subjects == 10
     refuse(house, run, NOON + HOUR)
     assert run_rule(house.app, "hello", NOON + 2 * HOUR).planned == 1, "the eleventh was never on the list"
@@ -311,6 +314,51 @@ def test_an_answer_that_dies_half_way_has_not_happened(house: House, monkeypatch
         assert held_run(house.app, run.id).state is HeldState.WAITING
         assert states(house) == {"held": 10}
     assert approve(house, run).canary == 3
+
+
+def test_of_answers_at_the_same_time_one_wins(house: House) -> None:
+    run = hold(house)
+    together = Barrier(4)
+
+    def one(number: int) -> str:
+        together.wait(timeout=30)
+        try:
+            done = answer(house.app, run.id, approve=number % 2 == 0, by=f"person {number}", via="test", now=NOON)
+        except NotAllowed as wrong:
+            return str(wrong)
+        return done.decided_by or ""
+
+    with ThreadPoolExecutor(4) as people:
+        said = list(people.map(one, range(4)))
+    won = [one for one in said if one.startswith("person")]
+    assert len(won) == 1
+    assert held_run(house.app, run.id).decided_by == won[0]
+    assert all(f"has been answered by {won[0]}" in one for one in said if one not in won)
+    assert len(house.rows(models.Audit)) == 2, "the hold and one answer"
+
+
+def test_what_is_backlog_holds_nothing_and_the_preview_knows(house: House) -> None:
+    house.settings["live_from"] = None
+    seen = preview_rule(house.app, "hello", NOON)
+    assert (seen.messages, seen.backlog, seen.brake) == (10, 10, None)
+    assert run_rule(house.app, "hello", NOON).withheld == {Reason.BACKLOG: 10}
+
+
+def test_explain_knows_what_is_held_and_what_was_refused(house: House) -> None:
+    def told(at: datetime) -> tuple[Reason | None, tuple[str, ...]]:
+        said = explain(house.app, house.rows(models.Customer, "external_id")[0], at, rule_id="hello")
+        (subject,) = said.rules[0].subjects
+        assert subject.decision is not None
+        return subject.decision.reason, tuple(event.says for event in said.past[0].events)
+
+    run = hold(house)
+    reason, events = told(NOON + MINUTE)
+    assert reason is Reason.BRAKE
+    assert any(f"with run {run.id} of the rule: the run is held until" in said for said in events)
+    refuse(house, run, NOON + HOUR)
+    reason, events = told(NOON + 2 * HOUR)
+    assert reason is Reason.BRAKE_REFUSED
+    assert any("was refused or not approved in time" in said for said in events)
 
 
 def test_the_window_is_only_a_window(house: House) -> None:
