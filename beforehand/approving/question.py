@@ -3,12 +3,12 @@
 Nobody can be told from it: it is shown in windows outside our database, too.
 """
 
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select
 
 from beforehand.approving.answering import NotAllowed, canary_of, rule_of_run
 from beforehand.approving.masked import masked, scrubbed
@@ -32,7 +32,7 @@ SAMPLES = 3
 
 @dataclass(frozen=True)
 class Kind:
-    """Messages by one channel in one language; None: no language is known, so it is the house's."""
+    """Messages by one channel in one language (``en``, whatever its country); None: the house's own language."""
 
     channel: str
     language: str | None
@@ -110,6 +110,10 @@ class Question:
         return markdown(self)
 
 
+def _in_language(column: ColumnElement[Any], base: str) -> ColumnElement[bool]:
+    return or_(column == base, column.like(f"{base}-%"))
+
+
 def question_of(app: App, held_run_id: int, now: datetime) -> Question:
     """What approving this run would do now. Writes nothing. Raises NotAllowed where there is no such run."""
     with reading(app.engine) as connection:
@@ -164,21 +168,26 @@ class _Asking:
     def _customers(self) -> int:
         return int(self.connection.execute(select(func.count(candidate.c.customer_id.distinct()))).scalar_one())
 
-    def _kinds(self) -> Iterator[Kind]:
+    def _kinds(self) -> list[Kind]:
         alike = (candidate.c.channel, candidate.c.language)
         counted = select(*alike, func.count()).where(open_for_decision(), candidate.c.channel.is_not(None))
-        rows = self.connection.execute(counted.group_by(*alike).order_by(func.count().desc(), *alike))
-        return (Kind(*row) for row in rows.all())
+        found: Counter[tuple[str, str | None]] = Counter()
+        for channel, language, count in self.connection.execute(counted.group_by(*alike)):
+            found[channel, language and language.partition("-")[0]] += count
+        kinds = [Kind(channel, language, count) for (channel, language), count in found.items()]
+        return sorted(kinds, key=lambda kind: (-kind.count, kind.channel, kind.language or ""))
 
     def _samples(self, case: guards.Case) -> list[SampleText]:
         """One text of each of the most frequent kinds."""
-        rows = [row for kind in [*self._kinds()][:SAMPLES] if (row := self._one_of(kind))]
+        rows = [row for kind in self._kinds()[:SAMPLES] if (row := self._one_of(kind))]
         brand = brand_of(self.app.settings)
         contexts = contexts_for(self.connection, [self._item(case, row) for row in rows], brand=brand) if rows else []
         return [self._text(row, context, brand) for row, context in zip(rows, contexts, strict=True)]
 
     def _one_of(self, kind: Kind) -> Row[Any] | None:
-        alike = (candidate.c.channel == kind.channel, candidate.c.language.is_not_distinct_from(kind.language))
+        language = candidate.c.language
+        same = language.is_(None) if kind.language is None else _in_language(language, kind.language)
+        alike = (candidate.c.channel == kind.channel, same)
         table = table_of(self.rule.terms.subject)
         number = table.c.number if "number" in table.c else customer.c.external_id
         asked = (

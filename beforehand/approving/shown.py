@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from beforehand.approving.question import Kind, Question
     from messaging.costs import Cost
 
-CHANNELS = {"sms": "SMS", "voice": "calls", "email": "e-mails"}
+CHANNELS = {"sms": ("SMS", "SMS"), "voice": ("call", "calls"), "email": ("e-mail", "e-mails")}
 
 
 def markdown(asked: "Question") -> str:
@@ -25,7 +25,7 @@ def markdown(asked: "Question") -> str:
     for sample in asked.samples:
         said = [sample.headline, sample.text] if not sample.problem else [f"cannot be filled: {sample.problem}"]
         quoted = "\n".join(f"> {line}".rstrip() for line in "\n\n".join(filter(None, said)).splitlines())
-        parts.append(f"**{CHANNELS[sample.channel]}, {sample.language or 'default language'}**\n\n{quoted}")
+        parts.append(f"**{CHANNELS[sample.channel][0]}, {sample.language or 'default language'}**\n\n{quoted}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -65,7 +65,7 @@ def _would(asked: "Question") -> Iterator[str]:
 
 
 def _kind(kind: "Kind") -> str:
-    return f"{kind.count:,} {CHANNELS[kind.channel]} ({kind.language or 'default language'})"
+    return f"{_some(kind.count, *CHANNELS[kind.channel])} ({kind.language or 'default language'})"
 
 
 def _cost(cost: "Cost") -> str:

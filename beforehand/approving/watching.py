@@ -51,7 +51,7 @@ def watch(app: App, now: datetime) -> WatchReport:
     """Look at each run that is not at its end. Cheap where there is none. One that fails does not keep the others."""
     report = WatchReport()
     with reading(app.engine) as connection:
-        open_ones = runs.open_runs(connection)
+        open_ones = [run for run in runs.open_runs(connection) if _moves(connection, run, now)]
     for run in open_ones:
         try:
             with writing(app.engine) as connection:
@@ -62,6 +62,11 @@ def watch(app: App, now: datetime) -> WatchReport:
         except Exception as wrong:  # its text may quote a row
             log.error("held run %s of %s cannot be looked at: %s", run.id, run.rule_id, type(wrong).__name__)
     return report
+
+
+def _moves(connection: Connection, run: HeldRunView, now: datetime) -> bool:
+    """Whether a look may change something: while a person is asked, nothing does before time is up."""
+    return not run.asks or run.expires_at <= now or not is_live(connection, run.rule_id)
 
 
 @dataclass(frozen=True)
@@ -79,17 +84,11 @@ class _Look:
         if not is_live(self.connection, run.rule_id):
             self._end(HeldState.REFUSED, NOT_LIVE)
             self.report.ended.append(run.id)
-        elif run.asks:
-            self._ask()
-        else:
+        elif not run.asks:
             self._go()
-
-    def _ask(self) -> None:
-        if self.run.expires_at <= self.now:
+        elif run.expires_at <= self.now:
             self._end(HeldState.EXPIRED, None)
-            self.report.expired.append(self.run.id)
-        elif self.run.state is HeldState.STOPPED:
-            going.stop_going(self.connection, self.run.id)  # what a provider gave back since
+            self.report.expired.append(run.id)
 
     def _end(self, state: HeldState, said: str | None) -> None:
         end(self.connection, self.run, state, self.now, **({"said": said} if said else {}))

@@ -151,8 +151,18 @@ def test_a_refused_rule_is_exit_code_1_and_a_difference_is_not(house: House) -> 
     assert "The set is refused as it is, and the rules in force stay in force." in done.stdout
 
 
-def test_it_reads_well_in_a_terminal(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_would_be_held_is_told(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BEFOREHAND_CANARY", "1")
+    monkeypatch.setenv("BEFOREHAND_LIVE_FROM", "1970-01-01T00:00:00Z")  # else all of it is backlog, and nothing is held
+    house.customer(country="GB")
+    house.customer(country="GB")
+    commit(house)
+    house.rule(condition="country: [DE, GB]", limits="{once_per: customer, brake: 50%}")
+    said = " ".join(call().stdout.split())
+    assert "a run would be held now. It would reach 2 customers: more than the rule's own brake allows" in said
+
+
+def test_it_reads_well_in_a_terminal(house: House) -> None:
     house.customer(external_id="C-1", country="GB")
     commit(house)
     house.rule("other", condition="country: GB", priority=10)
@@ -163,7 +173,6 @@ def test_it_reads_well_in_a_terminal(house: House, monkeypatch: pytest.MonkeyPat
     assert "0 → 2 (+2 −0)" in shown
     assert "if.always.country: DE → [DE, GB]" in shown
     assert "0 → 2 customers now: 2 added, 0 drop out. Added: C-1, C-2." in shown
-    assert "a run would be held now. It would reach 2 customers: more than the rule's own" in shown
     assert "other would reach 2 of the same customers now (service, priority 10)" in shown
     assert "0 go at the first pass, as the file is written" in shown
     assert "Nothing was written." in shown

@@ -130,6 +130,7 @@ def test_the_backlog_is_told_and_an_earlier_from_lets_it_go(house: House) -> Non
 
 def test_the_brake_is_told(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BEFOREHAND_CANARY", "1")
+    monkeypatch.setenv("BEFOREHAND_LIVE_FROM", "1970-01-01T00:00:00Z")  # else all of it is backlog, and nothing is held
     house.rule(limits="{once_per: customer, brake: 20% of customers}")
     for country in ("DE", "DE", "GB", "GB", "GB"):
         house.customer(country=country)
