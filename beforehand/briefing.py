@@ -95,6 +95,14 @@ class Held:
 
 
 @dataclass(frozen=True)
+class Rests:
+    """An account or channel at fault, and what its provider says. Staff are called where it is theirs to put right."""
+
+    name: str
+    code: str
+
+
+@dataclass(frozen=True)
 class Called:
     """Something that staff are called for, since when."""
 
@@ -138,7 +146,7 @@ class Brief:
     held: tuple[Held, ...] = ()
     held_since: datetime | None = None
     stopped: tuple[str, ...] = ()
-    resting: tuple[str, ...] = ()
+    resting: tuple[Rests, ...] = ()
     calls: tuple[Called, ...] = ()
     rules_refused: Called | None = None
     decided: dict[str, int] = field(default_factory=dict)
@@ -326,7 +334,7 @@ def _what_waits(connection: Connection, now: datetime) -> dict[str, Any]:
         "held": tuple(Held(row.id, row.rule_id, row.customers, HeldState(row.state), row.expires_at) for row in runs),
         "held_since": held_since(connection),
         "stopped": tuple(set_now(connection)),
-        "resting": tuple(f"{' and '.join(one.channels)}: {one.name} says {one.code}" for one in opened(connection)),
+        "resting": tuple(Rests(one.name, one.code) for one in opened(connection)),
         "calls": tuple(call for call in calls if call.topic != RULES),
         "rules_refused": next((call for call in calls if call.topic == RULES), None),
         "overdue": connection.execute(select(func.count()).select_from(message).where(*late)).scalar_one(),

@@ -69,6 +69,8 @@ def _compared(brief: "Brief") -> str:
     if usual is None:
         return "There is nothing before it to compare with."
     length = (brief.until - brief.since).total_seconds() / 3600
+    if length < 1:
+        return ""
     spans = "days" if 23 <= length <= 25 else f"spans of {length:.0f} h"
     before = f"the {len(brief.before)} {spans} before" if len(brief.before) > 1 else "the one before"
     least, most = min(brief.before), max(brief.before)
@@ -95,10 +97,12 @@ def _waiting(brief: "Brief") -> Iterator[str]:
     for scope in brief.stopped:
         what = "all sending" if scope == "all" else f"`{scope}`"
         yield f"**Stopped by a person**: {what}. `beforehand resume {scope}` says what would go, then lets it go."
+    told = {call.topic for call in brief.calls}
     for rest in brief.resting:
-        yield f"**Does not go**: {rest}. It is tried again by itself; look at the provider's own page."
+        if f"provider:{rest.name}" not in told:
+            yield f"**{rest.name} rests**, because it says {rest.code}; it is tried again by itself."
     for call in (call for call in brief.calls if not call.topic.startswith("brake:")):  # told with the held runs
-        yield f"**{call.topic}** since {_when(call.since.astimezone(zone), now)}: {_one_line(call.said)}"
+        yield f"**{call.topic}** since {_when(call.since.astimezone(zone), now)}: {_one_line(call.said)}."
     for run in brief.held:
         until = _when_ahead(run.expires_at.astimezone(zone), now)
         yield (
@@ -128,7 +132,7 @@ def _when_ahead(moment: datetime, now: datetime) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())[:300]
+    return " ".join(text.split())[:300].removesuffix(".")
 
 
 def _sent(brief: "Brief") -> str:

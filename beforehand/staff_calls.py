@@ -145,7 +145,7 @@ def _brake_again(rule: str, _content: Mapping[str, Any]) -> Said:
 
 
 def _provider_down(account: str, content: Mapping[str, Any]) -> Said:
-    channels = " and ".join(CHANNELS.get(name, ("", name))[1] for name in content.get("channels") or []) or "messages"
+    channels = " or ".join(CHANNELS.get(name, ("", name))[1] for name in content.get("channels") or []) or "messages"
     code = content.get("code")
     says = f", which says {code}" if code else ""
     return Said(

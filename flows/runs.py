@@ -25,5 +25,4 @@ async def rename(run: FlowRun, name: str) -> None:
 async def link_to_console(hands: Hands) -> None:
     """Put a link to the console on the run, where there is one."""
     if hands.console:
-        said = "Held runs, messages and switches are in the console, on the machine that runs Beforehand."
-        await acreate_link_artifact(hands.console, "Open the console", key="console", description=said)
+        await acreate_link_artifact(hands.console, "Open the console", key="console", description="Switches, held runs")

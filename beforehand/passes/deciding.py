@@ -26,7 +26,7 @@ from messaging.shares import note_share
 from messaging.steps import first_speaking, leading_waits
 from messaging.vouchers import RandomBytes
 from models.database import reading, writing
-from models.vocabulary import RUNNING, RuleStatus
+from models.vocabulary import RUNNING, Reason, RuleStatus
 from rules.currencies import refuse_mixed_currencies
 from rules.evaluate import matching
 from rules.loader import Rule
@@ -96,8 +96,7 @@ def run_rule(
         bring_one_into_force(connection, rule, now, author)
         note_share(connection, app.settings.holdout, now)
         report = pass_on(connection, app, rule, now, slot=slot, random=random)
-        if report.matched:
-            _tell_matched(connection, report)
+        _tell_matched(connection, report)
     if not report.skipped:
         tell(Passed(rule_id, took(), report.matched, report.planned, report.withheld))
     return report
@@ -115,8 +114,13 @@ def _timed(rule_id: str) -> Iterator[Callable[[], float]]:
 
 
 def _tell_matched(connection: Connection, report: PassReport) -> None:
-    counts = {"matched": report.matched, "customers": report.customers, "planned": report.planned}
-    told = counts | {"withheld": sum(report.withheld.values()), "status": report.status, "version": report.version[:12]}
+    """Write down that the pass found somebody; occasions that were spoken of before are no news at each pass."""
+    known = report.withheld.get(Reason.KNOWN_OCCASION, 0)
+    if report.matched <= known:
+        return
+    counts = {"matched": report.matched - known, "customers": report.customers, "planned": report.planned}
+    counts["withheld"] = sum(report.withheld.values()) - known
+    told = counts | {"status": report.status, "version": report.version[:12]}
     happened(connection, RULE_MATCHED, f"rule:{report.rule_id}", report.now, told)
 
 

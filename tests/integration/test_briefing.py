@@ -161,7 +161,7 @@ def test_what_waits_for_a_person_says_what_to_do(past: Past) -> None:
     said = markdown(brief)
     for words in (
         "`beforehand resume rule:known-issue`",
-        "sms and voice: twilio says 20003",
+        "**provider:twilio** since today 13:00: sms and voice: nothing is sent, because twilio says 20003.",
         "**Held run 1** of `win-back`, 812 customers: waits for a second person until tomorrow 09:00",
         "**The rule files are refused**",
         "**1 reply may mean STOP** and nobody has read it, the oldest since today 11:00",
@@ -170,6 +170,7 @@ def test_what_waits_for_a_person_says_what_to_do(past: Past) -> None:
     ):
         assert words in said
     assert "a run of win-back is held" not in said, "told once, with the held run"
+    assert "rests" not in said, "told once, where staff are called"
     for secret in ("anna", "bitte", "+4915"):
         assert secret not in said + json.dumps(brief.as_json(), default=str)
 

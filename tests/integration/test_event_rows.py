@@ -46,6 +46,7 @@ def test_a_pass_that_found_somebody_says_so(house: House) -> None:
     house.customer()
     run_rule(house.app, "hello", NOON + DAY)
     run_rule(house.app, "hello", NOON + DAY)  # that slot was done before
+    assert run_rule(house.app, "hello", NOON + 2 * DAY).matched == 1, "the same customer, of whom it is told already"
     ((event, about, content),) = told(house.engine)
     assert (event, about) == ("beforehand.rule.matched", "rule:hello")
     counts = {"matched": 1, "customers": 1, "planned": 1, "withheld": 0, "status": "live"}
