@@ -25,7 +25,7 @@ from tests.delivery.machines import (
     the_room,
 )
 from tests.delivery.workers import wall
-from tests.integration.out_world import plan_messages, rows_of
+from tests.integration.out_world import attempts_of, plan_messages, rows_of
 
 WORKER = ("worker", "dispatcher", "heartbeat")
 SENDER = ("dispatcher", "heartbeat")
@@ -72,6 +72,25 @@ def test_two_machines_share_the_work_and_one_takes_over(
         verdict = judge(postgres_engine, room)
     print(f"the duties had moved {seconds:.1f} s after the signal")
     assert (verdict.messages, verdict.clean) == (60, True), verdict
+
+
+@pytest.mark.prove
+def test_a_stop_in_the_middle_returns_every_claim(postgres_engine: Engine, tmp_path: Path, machines: list[Up]) -> None:
+    rules_in(postgres_engine, tmp_path)
+    with the_room() as room:
+        up = Up(settings_for(postgres_engine, tmp_path, "a", room), ("dispatcher",))
+        machines.append(up)
+        up.ready(90)
+        plan(postgres_engine, 900)
+        until(lambda: len(room.ledger) > 30, 60, "some have gone")
+        up.signal(signal.SIGTERM)
+        seconds = up.ended(30)
+        states = Counter(row.state for row in rows_of(postgres_engine))
+        open_ones = [one.state for one in attempts_of(postgres_engine) if one.state in ("claimed", "in_flight")]
+        assert (open_ones, states.keys() <= {"accepted", "queued", "planned"}) == ([], True), states
+        assert len(room.ledger) == states["accepted"], "what was on the wire was waited for and written down"
+    print(f"stopped in {seconds:.1f} s with {states['queued'] + states['planned']} of 900 left in the queue")
+    assert 0 < states["accepted"] < 900
 
 
 @pytest.mark.prove
