@@ -116,7 +116,8 @@ class House:
         """The addresses to open."""
         settings, web = self.app.settings, self.runs(PartName.WEB)
         room = f"http://{settings.host}:{settings.post_room_port}" if web and settings.delivery == "post_room" else None
-        staff = f"http://{settings.staff_host}:{settings.staff_port}"
+        host = f"[{settings.staff_host}]" if ":" in settings.staff_host else settings.staff_host
+        staff = f"http://{host}:{settings.staff_port}"
         dashboard, deployments = (ui_of(self._api, path) for path in ("dashboard", "deployments"))
         return Addresses(room, dashboard, deployments, settings.public_url if web else "", staff)
 
