@@ -33,7 +33,7 @@ class Answer(RunInput):
         title="Your decision", description="approve: the first few go, and the rest when nothing bad comes back"
     )
     your_name: str = Field(min_length=1, title="Your name or e-mail address", description="It is kept in the audit log")
-    because: str = Field(default="", title="Why (optional)")
+    because: str = Field(default="", title="Why")
 
 
 @flow(name="approve", flow_run_name="held run {held_run_id}", retries=0, persist_result=False)
