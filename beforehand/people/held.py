@@ -20,8 +20,9 @@ TABLES: Sequence[Table] = Base.metadata.sorted_tables
 
 NOT_PERSONAL = frozenset(
     {
-        "change", "guesses", "known_issue", "lease", "mark", "notice", "pace", "past_send", "product",
-        "rule_in_force", "rule_pass", "rule_version", "share_history", "suppression", "switch",
+        "audit", "change", "event_out", "guesses", "held_run", "known_issue", "lease", "mark", "notice", "pace",
+        "past_send", "process", "product", "rule_in_force", "rule_pass", "rule_version", "share_history",
+        "suppression", "switch",
     }
 )  # fmt: skip
 """Tables that hold nothing of a person but, in suppressions and past sends, a keyed hash that outlives them."""
