@@ -74,7 +74,8 @@ def wanted(rules: Mapping[str, Terms], hands: Hands, sources: str | None = None)
     """
     running = [terms for terms in rules.values() if terms.status in RUNNING]
     urgent_first = sorted(running, key=lambda terms: (-terms.priority, terms.rule_id))
-    return [*_of_the_house(hands, sources), *(_for_rule(terms, hands) for terms in urgent_first)]
+    own = [*_by_clock(hands), *_by_hand(sources)]
+    return [*own, *(_for_rule(terms, hands) for terms in urgent_first)]
 
 
 def _for_rule(terms: Terms, hands: Hands) -> Wanted:
@@ -90,7 +91,7 @@ def _for_rule(terms: Terms, hands: Hands) -> Wanted:
     )
 
 
-def _of_the_house(hands: Hands, sources: str | None) -> list[Wanted]:
+def _by_clock(hands: Hands) -> list[Wanted]:
     hour, _, minute = hands.brief_at.partition(":")
     return [
         Wanted(
@@ -114,6 +115,22 @@ def _of_the_house(hands: Hands, sources: str | None) -> list[Wanted]:
             crons=(f"{int(minute)} {int(hour)} * * *",),
             zone=hands.time_zone,
         ),
+        Wanted(
+            clear_what_is_old,
+            "flows.retention.clear_what_is_old",
+            "retention",
+            "Clear away what nobody needs any more: finished runs and artifacts after `BEFOREHAND_PREFECT_DAYS`, and "
+            "rows that the house kept for itself. Customers, messages and their story are not touched.",
+            [OURS, HEAVY],
+            {},
+            crons=("30 3 * * *",),
+            zone=hands.time_zone,
+        ),
+    ]
+
+
+def _by_hand(sources: str | None) -> list[Wanted]:
+    return [
         Wanted(
             dispatch_due,
             "flows.dispatch.dispatch_due",
@@ -147,16 +164,5 @@ def _of_the_house(hands: Hands, sources: str | None) -> list[Wanted]:
             "sending go on. Harmless at any time; where nothing is held it changes nothing.",
             [OURS],
             {},
-        ),
-        Wanted(
-            clear_what_is_old,
-            "flows.retention.clear_what_is_old",
-            "retention",
-            "Clear away what nobody needs any more: finished runs and artifacts after `BEFOREHAND_PREFECT_DAYS`, and "
-            "rows that the house kept for itself. Customers, messages and their story are not touched.",
-            [OURS, HEAVY],
-            {},
-            crons=("30 3 * * *",),
-            zone=hands.time_zone,
         ),
     ]
