@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from beforehand.counting import CHANNELS, some
-from models.vocabulary import HELD_TEXT, REASON_TEXT, HeldState, Reason
+from models.vocabulary import HELD_TEXT, REASON_TEXT, HeldState
 
 if TYPE_CHECKING:
     from beforehand.briefing import Brief, Withheld
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 Row = list[str | int]
 MOST_RULES = 12
 MOST_REASONS = 12
-ON_PURPOSE = {Reason.HOLDOUT, Reason.HOUSE_HOLDOUT, Reason.NOT_IN_ROLLOUT, Reason.SHADOW, Reason.BACKLOG}
-"""What is kept out by a decision of ours and says nothing about the customers."""
 
 DECIDED = {
     "stop": "stopped something",
@@ -155,16 +153,10 @@ def _withheld(brief: "Brief") -> str:
     if not brief.withheld:
         return ""
     total = sum(one.count for one in brief.withheld)
-    rows: list[Row] = [
-        [REASON_TEXT[one.reason] + _purposely(one), one.count, _rules_of(one)] for one in brief.withheld[:MOST_REASONS]
-    ]
+    rows: list[Row] = [[REASON_TEXT[one.reason], one.count, _rules_of(one)] for one in brief.withheld[:MOST_REASONS]]
     more = len(brief.withheld) - len(rows)
     rest = f"\n\nAnd {some(more, 'reason')} more." if more else ""
     return f"## Not sent, and why\n\n{total:,} in all.\n\n" + table(["because", "how many", "rules"], rows) + rest
-
-
-def _purposely(one: "Withheld") -> str:
-    return " *(on purpose)*" if one.reason in ON_PURPOSE else ""
 
 
 def _rules_of(one: "Withheld") -> str:
