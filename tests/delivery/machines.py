@@ -59,6 +59,7 @@ def settings_for(engine: Engine, folder: Path, name: str, room: PostRoom, **more
         BEFOREHAND_ISSUES=str(folder / "no-issues"),
         BEFOREHAND_SECRET_KEY=SECRET.decode(),
         BEFOREHAND_MAIL_FROM="care@shop.example",  # the judge's own sender: a Message-ID has its domain
+        BEFOREHAND_LIVE_FROM="the beginning",
         BEFOREHAND_QUIET_HOURS="{}",
         BEFOREHAND_QUIET_LAWS="",
         BEFOREHAND_STATUS_CALLBACKS="false",
