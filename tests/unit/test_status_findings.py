@@ -1,13 +1,15 @@
 """What of a status needs a person, and what does not."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from beforehand.status import CallToStaff, Due, Files, Status
-from beforehand.surroundings import Disk, Held, PrefectSeen, ProcessSeen, Surroundings
+from beforehand.surroundings import Disk, PrefectSeen, ProcessSeen, Surroundings
+from messaging.held import HeldRunView
+from models.vocabulary import BrakeLimit, HeldState
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 API = "http://127.0.0.1:4200/api"
@@ -15,7 +17,12 @@ LEADER = ProcessSeen("a-1-x", "a", "1.0", {"worker": {"state": "well"}}, "r", NO
 SECOND = replace(LEADER, boot="b-2-y", host="b", leads=False)
 AROUND = Surroundings([LEADER, SECOND], [Disk("VAR", "var", 50 * 10**9, 100 * 10**9)], PrefectSeen(API, True, 0.2), 1)
 WELL = Status(NOON, "a-1-x", [], Files(), None, {"queued": 3}, due=Due(3, NOON - timedelta(minutes=1)), around=AROUND)
-RUN = Held(7, "late-order", "v", "limit", 100, 900, 900, "waiting", NOON, NOON + timedelta(days=1), None)
+NOTHING: dict[str, Any] = dict.fromkeys(field.name for field in fields(HeldRunView))
+RUN = HeldRunView(
+    **NOTHING
+    | {"id": 7, "rule_id": "late-order", "why": BrakeLimit.RULE, "most": 100, "count": 900, "customers": 900}
+    | {"state": HeldState.WAITING, "held_at": NOON, "expires_at": NOON + timedelta(days=1)}
+)
 
 
 def around(**changed: Any) -> Status:
