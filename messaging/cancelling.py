@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select,
 
 from messaging.candidates import TABLES, match
 from messaging.claims import attempt, message
+from messaging.held.going import TO_CALL
 from messaging.plan import one_decision_at_a_time
 from messaging.sweeper import WAITING
 from messaging.taken_back import take_back
@@ -60,12 +61,9 @@ def would_cancel(connection: Connection, rule_id: str, version: str | None) -> C
         messages=_by_channel(connection, here),
         matches=_count(connection, match, or_(waiting, match.c.id.in_(planned))),
         vouchers=_count(connection, voucher, good, voucher.c.match_id.in_(planned)),
-        webhooks=_count(connection, webhook, _of(webhook, rule_id, version), webhook.c.state.in_(_TO_CALL)),
+        webhooks=_count(connection, webhook, _of(webhook, rule_id, version), webhook.c.state.in_(TO_CALL)),
         away=_away(connection, here),
     )
-
-
-_TO_CALL = (WebhookState.PLANNED, WebhookState.CALLING)
 
 
 def cancel(connection: Connection, rule_id: str, version: str | None, now: datetime) -> Cancelled:
@@ -163,5 +161,5 @@ def _cancel_webhooks(connection: Connection, rule_id: str, version: str | None, 
     w = webhook.c
     under_way = case((w.state == WebhookState.CALLING, f"{CODE}_under_way"), else_=CODE)
     values = {"state": WebhookState.CANCELLED, "code": under_way, "ended_at": now, "lease": None, "lease_until": None}
-    mine = update(webhook).where(_of(webhook, rule_id, version), w.state.in_(_TO_CALL))
+    mine = update(webhook).where(_of(webhook, rule_id, version), w.state.in_(TO_CALL))
     return int(connection.execute(mine.values(values)).rowcount)

@@ -14,8 +14,10 @@ class HeldRun(Base, table=True):
     """A run that the brake has stopped, with all that was decided of it. Its list is fixed: the matches that name it.
 
     ``why`` is the limit that it went over (a :class:`~models.vocabulary.BrakeLimit`), ``most`` that limit and ``count``
-    what the run would have reached, in ``customers`` or in subjects, whichever is more. ``author`` wrote the rule's
-    text and cannot approve it. ``texts`` is a digest of the templates that were shown to whoever approved.
+    what was compared with it: what the run would have reached, in ``customers`` or in subjects, whichever is more, and
+    what the rule had begun in the hour before. ``author`` wrote the rule's text and cannot approve it, nor can any of
+    ``text_authors``, who wrote its templates (None: nobody has asked git yet). ``texts`` is a digest of the templates
+    that were shown to whoever approved.
     ``asked_in`` is the flow run that asks in Prefect's UI; it may be lost, this row may not. ``said`` is why it stopped
     again.
     """
@@ -40,6 +42,7 @@ class HeldRun(Base, table=True):
     customers: int
     author: str | None = Field(default=None, max_length=200)
     texts: str | None = Field(default=None, max_length=64)
+    text_authors: list[str] | None = Field(default=None, sa_type=Json)
     state: str = Field(max_length=12)
     held_at: datetime = required_moment()
     expires_at: datetime = required_moment()

@@ -1,13 +1,15 @@
 """The answer of a second person to a held run: looked at, written down and taken effect of in one transaction."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, null, select, update
 
-from beforehand.approving.who import is_among, same_person
-from beforehand.passes.house import policy_of, version_of
+from beforehand.approving.texts import keep_text_authors, rule_of_run
+from beforehand.approving.who import is_among, same_person, tells
+from beforehand.passes.house import policy_of
 from beforehand.passes.in_force import IN_FORCE
 from beforehand.wiring import App
 from messaging import audit
@@ -20,11 +22,12 @@ from messaging.plan import one_decision_at_a_time
 from messaging.steps import leading_waits
 from models.database import reading, writing
 from models.vocabulary import HeldState, RuleStatus
-from rules.errors import RuleErrors
-from rules.loader import Rule
 
 CANARY_SHARE = 0.01
 """The first few are so large a part of a run, where that is more than the house's ``canary``."""
+
+
+_CHANGED = "the templates of {rule} were changed since they were shown; look again, then answer"
 
 
 class NotAllowed(Exception):
@@ -33,7 +36,7 @@ class NotAllowed(Exception):
 
 @dataclass(frozen=True)
 class _Answer:
-    """One answer: of whom, by which way, when, and why."""
+    """One answer: of whom, by which way, when, and why; ``known_as``: who gave it by the machine it was given at."""
 
     run_id: int
     approve: bool
@@ -41,6 +44,7 @@ class _Answer:
     via: str
     now: datetime
     why: str = ""
+    known_as: tuple[str, ...] = ()
 
 
 def open_runs(app: App) -> list[HeldRunView]:
@@ -68,16 +72,27 @@ def note_window(app: App, held_run_id: int, asked_in: str | None) -> None:
 
 
 def answer(
-    app: App, held_run_id: int, *, approve: bool, by: str, via: str, now: datetime, why: str = ""
+    app: App,
+    held_run_id: int,
+    *,
+    approve: bool,
+    by: str,
+    via: str,
+    now: datetime,
+    why: str = "",
+    known_as: Collection[str] = (),
 ) -> HeldRunView:
     """Approve or refuse a run that asks, as ``by`` (a name or an e-mail address) by way of ``via`` (``cli`` ...).
 
     Approved, the first few go, or it goes on where it was stopped; refused, nothing more of it goes. Raises NotAllowed:
-    there is none, it does not ask (any more), nobody says who answers, or who approves wrote the rule's text or is no
-    approver, the rule is not live any more, or its templates are not those that were shown. Where two answer at once,
-    one of them does.
+    there is none, it does not ask (any more), nobody says who answers, or who approves wrote the rule or its templates
+    or is no approver, the rule is not live any more, or its templates are not those that were shown. Where two answer
+    at once, one of them does. ``known_as`` are names of whoever answers that they did not choose themselves, such as their
+    login: an author does not approve by giving another name.
     """
-    said = _Answer(held_run_id, approve, " ".join(by.split()), via, now, why.strip())
+    said = _Answer(held_run_id, approve, " ".join(by.split()), via, now, why.strip(), tuple(known_as))
+    if approve:
+        keep_text_authors(app, held_run(app, held_run_id))
     with writing(app.engine) as connection:
         one_decision_at_a_time(connection)
         run = _known(runs.run_of(connection, held_run_id, lock=True), held_run_id)
@@ -86,8 +101,8 @@ def answer(
         if texts == run.texts:
             _take_effect(app, connection, run, said)
             return _known(runs.run_of(connection, held_run_id), held_run_id)
-        runs.move(connection, run.id, runs.ASKS, texts=texts)
-    raise NotAllowed(f"the templates of {run.rule_id} were changed since they were shown; look again, then answer")
+        runs.move(connection, run.id, runs.ASKS, texts=texts, text_authors=null())
+    raise NotAllowed(_CHANGED.format(rule=run.rule_id))
 
 
 def _known(run: HeldRunView | None, run_id: int) -> HeldRunView:
@@ -106,19 +121,27 @@ def _check(app: App, run: HeldRunView, said: _Answer) -> None:
         return
     if run.expires_at <= said.now:
         raise NotAllowed(f"nobody answered run {run.id} by {run.expires_at:%Y-%m-%d %H:%M} UTC, so it is refused")
-    if run.author and same_person(said.by, run.author):
-        raise NotAllowed(f"{said.by} wrote this text of {run.rule_id}; a second person must approve it")
+    if run.text_authors is None:
+        raise NotAllowed(_CHANGED.format(rule=run.rule_id))
+    _check_second(run, said)
     approvers = app.settings.approvers
     if approvers and not is_among(said.by, approvers):
         raise NotAllowed(f"{said.by} is not among those who may approve held runs (BEFOREHAND_APPROVERS)")
 
 
-def rule_of_run(app: App, connection: Connection, run: HeldRunView) -> Rule | None:
-    """The rule as it was when its run was held; None where its text is not kept or cannot be read any more."""
-    try:
-        return version_of(app, connection, run.rule_id, run.version)
-    except RuleErrors:
-        return None
+def _check_second(run: HeldRunView, said: _Answer) -> None:
+    """Raise NotAllowed where whoever approves wrote what customers would read, by the name given or by their login."""
+    wrote = [(run.author, "this text"), *((author, "a template") for author in run.text_authors or ())]
+    for author, what in wrote:
+        if not author:
+            continue
+        if same_person(said.by, author):
+            raise NotAllowed(f"{said.by} wrote {what} of {run.rule_id}; a second person must approve it")
+        if any(same_person(name, author) for name in said.known_as if tells(name)):
+            raise NotAllowed(
+                f"you are logged in as {author}, who wrote {what} of {run.rule_id}; a second person must approve it, "
+                "from a login of their own"
+            )
 
 
 def is_live(connection: Connection, rule_id: str) -> bool:
@@ -191,6 +214,7 @@ def _write_down(connection: Connection, run: HeldRunView, said: _Answer) -> None
     action, about = "approve" if said.approve else "refuse", f"rule:{run.rule_id}"
     told = {"held_run": run.id, "version": run.version, "count": run.count, "via": said.via}
     why = {"why": said.why} if said.why else {}
+    why |= {"login": ", ".join(said.known_as)} if said.known_as else {}
     dismiss(connection, runs.topic_of(run.id))
     audit.write(connection, by=said.by, action=action, about=about, now=said.now, details=told | why)
     happened(connection, BRAKE_ANSWERED, about, said.now, told | {"answer": action})

@@ -4,14 +4,17 @@ Nobody can be told from it: it is shown in windows outside our database, too.
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import zip_longest
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select
 
-from beforehand.approving.answering import NotAllowed, canary_of, rule_of_run
+from beforehand.approving.answering import canary_of, held_run
 from beforehand.approving.masked import masked, scrubbed
+from beforehand.approving.texts import rule_of_run, text_authors_of
 from beforehand.passes.house import brand_of, policy_of, templates_of
 from beforehand.passes.previewing import cost_of_candidates
 from beforehand.wiring import App
@@ -19,7 +22,7 @@ from messaging import guards
 from messaging.candidates import candidate, customer, fill_from_matches, match, open_for_decision, table_of
 from messaging.context import Brand, Item, contexts_for
 from messaging.costs import Cost
-from messaging.held import HeldRunView, going, runs
+from messaging.held import HeldRunView, going
 from messaging.rendering import RenderingError
 from messaging.steps import first_speaking
 from models.database import reading
@@ -28,6 +31,10 @@ from models.vocabulary import Channel, MatchState, Reason
 from rules.loader import Rule
 
 SAMPLES = 3
+"""So many texts are shown, where so many differ."""
+
+KINDS, LOOKED_AT = 9, 5
+"""They are looked for among so many kinds of messages, and so many messages of each."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,7 @@ class Question:
 
     run: HeldRunView
     now: datetime
+    text_authors: tuple[str, ...] = ()
     title: str = ""
     rule_why: str = ""
     held: int = 0
@@ -86,6 +94,7 @@ class Question:
         return {
             "run": self.run.as_json(),
             "now": self.now.isoformat(),
+            "text_authors": list(self.text_authors),
             "title": self.title,
             "rule_why": self.rule_why,
             "held": self.held,
@@ -116,14 +125,13 @@ def _in_language(column: ColumnElement[Any], base: str) -> ColumnElement[bool]:
 
 def question_of(app: App, held_run_id: int, now: datetime) -> Question:
     """What approving this run would do now. Writes nothing. Raises NotAllowed where there is no such run."""
+    run = held_run(app, held_run_id)
+    authors = tuple(text_authors_of(app, run))
     with reading(app.engine) as connection:
-        run = runs.run_of(connection, held_run_id)
-        if run is None:
-            raise NotAllowed(f"there is no held run {held_run_id}; see what waits with: beforehand approve")
         rule = rule_of_run(app, connection, run)
         if rule is None:
-            return Question(run, now)
-        return _Asking(app, connection, run, rule, now).question()
+            return Question(run, now, authors)
+        return replace(_Asking(app, connection, run, rule, now).question(), text_authors=authors)
 
 
 @dataclass(frozen=True)
@@ -178,13 +186,20 @@ class _Asking:
         return sorted(kinds, key=lambda kind: (-kind.count, kind.channel, kind.language or ""))
 
     def _samples(self, case: guards.Case) -> list[SampleText]:
-        """One text of each of the most frequent kinds."""
-        rows = [row for kind in self._kinds()[:SAMPLES] if (row := self._one_of(kind))]
+        """Different texts, where there are some: one of each of the most frequent kinds, then more of the same kinds."""
+        found = [self._some_of(kind) for kind in self._kinds()[:KINDS]]
+        rows = [row for turn in zip_longest(*found) for row in turn if row is not None]
         brand = brand_of(self.app.settings)
         contexts = contexts_for(self.connection, [self._item(case, row) for row in rows], brand=brand) if rows else []
-        return [self._text(row, context, brand) for row, context in zip(rows, contexts, strict=True)]
+        shown: dict[tuple[str, str, str, str], SampleText] = {}
+        for row, context in zip(rows, contexts, strict=True):
+            one = self._text(row, context, brand)
+            shown.setdefault((one.channel, one.headline, one.text, one.problem), one)
+            if len(shown) == SAMPLES:
+                break
+        return list(shown.values())
 
-    def _one_of(self, kind: Kind) -> Row[Any] | None:
+    def _some_of(self, kind: Kind) -> Sequence[Row[Any]]:
         language = candidate.c.language
         same = language.is_(None) if kind.language is None else _in_language(language, kind.language)
         alike = (candidate.c.channel == kind.channel, same)
@@ -197,8 +212,8 @@ class _Asking:
         )
         if table is not customer:
             asked = asked.outerjoin(table, table.c.id == candidate.c.subject_id)
-        asked = asked.where(open_for_decision(), *alike).order_by(candidate.c.id).limit(1)
-        return self.connection.execute(asked).first()
+        asked = asked.where(open_for_decision(), *alike).order_by(candidate.c.id).limit(LOOKED_AT)
+        return self.connection.execute(asked).all()
 
     def _item(self, case: guards.Case, row: Row[Any]) -> Item:
         voucher, send = case.run.voucher, case.run.send

@@ -1,6 +1,6 @@
 """A question in words: a page of markdown, and the sentences that the command line shows, too."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from messaging.costs import shown, shown_money
@@ -16,7 +16,7 @@ CHANNELS = {"sms": ("SMS", "SMS"), "voice": ("call", "calls"), "email": ("e-mail
 def markdown(asked: "Question") -> str:
     """The whole question; texts of customers' messages stand as quotes."""
     run = asked.run
-    parts = [f"# {run.rule_id}: {asked.title}" if asked.title else f"# {run.rule_id}"]
+    parts = [f"### {run.rule_id}: {asked.title}" if asked.title else f"### {run.rule_id}"]
     costs = [_cost(asked.cost)] if asked.run.asks and asked.cost is not None and asked.cost.messages else []
     parts.append("\n".join(f"- {line}" for line in sentences(asked, costs)))
     if asked.withheld:
@@ -38,11 +38,7 @@ def sentences(asked: "Question", costs: Iterable[str]) -> Iterator[str]:
         yield f"Said of it: {run.said}."
     if asked.rule_why:
         yield f"What the rule is for: {' '.join(asked.rule_why.split())}"
-    yield (
-        f"Written by {run.author}, who cannot approve it."
-        if run.author
-        else ("Nobody knows who wrote this text of the rule, so anybody may approve it.")
-    )
+    yield _written(run.author, asked.text_authors)
     if not run.asks:
         return
     yield from _would(asked)
@@ -50,6 +46,17 @@ def sentences(asked: "Question", costs: Iterable[str]) -> Iterator[str]:
     if asked.first and not run.rest_at:
         yield f"Once approved, {asked.first:,} go first, then we look at what comes back; the rest follows."
     yield f"Without an answer by {run.expires_at:%Y-%m-%d %H:%M} UTC it is refused."
+
+
+def _written(author: str | None, text_authors: Sequence[str]) -> str:
+    others = [one for one in text_authors if one != author]
+    if author and others:
+        return f"Written by {author}, its templates by {' and '.join(others)}: none of them can approve it."
+    if author:
+        return f"Written by {author}, who cannot approve it."
+    if others:
+        return f"Nobody knows who wrote the rule; its templates are by {' and '.join(others)}, who cannot approve it."
+    return "Nobody knows who wrote this text of the rule, so anybody may approve it."
 
 
 def _would(asked: "Question") -> Iterator[str]:

@@ -1,7 +1,8 @@
 """What becomes of held runs as time goes by: expired, watched while they go, stopped again, let go in full, finished.
 
 A beat of the heartbeat calls it every few seconds. Each run is one transaction that looks at the rows alone, so that a
-process that dies in between has changed nothing or everything.
+process that dies in between has changed nothing or everything. What hangs on the clock, or on a file that may be away
+for a moment, is acted on when two looks have seen it (:mod:`beforehand.approving.looks`).
 """
 
 import logging
@@ -9,9 +10,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, null, select, update
 
-from beforehand.approving.answering import end, is_live, let_canary_go, rule_of_run
+from beforehand.approving.answering import end, is_live, let_canary_go
+from beforehand.approving.looks import Looks, at_once
+from beforehand.approving.texts import keep_text_authors, rule_of_run
 from beforehand.passes.house import policy_of
 from beforehand.wiring import App
 from messaging import audit
@@ -24,6 +27,7 @@ from messaging.held.rates import Figures, figures_of
 from messaging.plan import one_decision_at_a_time
 from messaging.steps import Run, first_speaking, leading_waits
 from models.database import reading, writing
+from models.terms import after
 from models.vocabulary import HeldState
 from rules.loader import Rule
 
@@ -34,6 +38,11 @@ rule_pass = TABLES["rule_pass"]
 TEXTS_CHANGED = "the texts were changed after the approval"
 NOT_LIVE = "the rule is not live any more"
 UNREADABLE = "the rule's text cannot be read any more"
+ENDED_BY_OTHERS = "all of it was cancelled or ended otherwise, so there is nothing left to answer"
+HANGS = "some of the first few have neither left nor ended after {days} days"
+
+PATIENCE = timedelta(days=3)
+"""For so long the first few of a run may take, before a person is asked: the rule does nothing else meanwhile."""
 
 
 @dataclass
@@ -47,26 +56,33 @@ class WatchReport:
     done: list[int] = field(default_factory=list)
 
 
-def watch(app: App, now: datetime) -> WatchReport:
-    """Look at each run that is not at its end. Cheap where there is none. One that fails does not keep the others."""
-    report = WatchReport()
+def watch(app: App, now: datetime, looks: Looks | None = None) -> WatchReport:
+    """Look at each run that is not at its end. Cheap where there is none. One that fails does not keep the others.
+
+    ``looks`` are those of this process, for two of them to agree; None: this one is enough (the moment is given).
+    """
+    report, seen = WatchReport(), looks or at_once()
+    seen.begin()
     with reading(app.engine) as connection:
         open_ones = [run for run in runs.open_runs(connection) if _moves(connection, run, now)]
     for run in open_ones:
         try:
+            keep_text_authors(app, run)
             with writing(app.engine) as connection:
                 one_decision_at_a_time(connection)
                 found = runs.run_of(connection, run.id, lock=True)
                 if found is not None and found.ended_at is None:
-                    _Look(app, connection, found, now, report).look()
+                    _Look(app, connection, found, now, report, seen).look()
         except Exception as wrong:  # its text may quote a row
             log.error("held run %s of %s cannot be looked at: %s", run.id, run.rule_id, type(wrong).__name__)
     return report
 
 
 def _moves(connection: Connection, run: HeldRunView, now: datetime) -> bool:
-    """Whether a look may change something: while a person is asked, nothing does before time is up."""
-    return not run.asks or run.expires_at <= now or not is_live(connection, run.rule_id)
+    """Whether a look may change something: while a person is asked, little does before time is up."""
+    if not run.asks or run.expires_at <= now or run.text_authors is None:
+        return True
+    return not (is_live(connection, run.rule_id) and going.anything_left(connection, run.id))
 
 
 @dataclass(frozen=True)
@@ -78,17 +94,25 @@ class _Look:
     run: HeldRunView
     now: datetime
     report: WatchReport
+    looks: Looks
 
     def look(self) -> None:
         run = self.run
         if not is_live(self.connection, run.rule_id):
-            self._end(HeldState.REFUSED, NOT_LIVE)
-            self.report.ended.append(run.id)
+            if self._sure("not live"):
+                self._end(HeldState.REFUSED, NOT_LIVE)
+                self.report.ended.append(run.id)
         elif not run.asks:
             self._go()
-        elif run.expires_at <= self.now:
+        elif not going.anything_left(self.connection, run.id):
+            self._end(HeldState.REFUSED, ENDED_BY_OTHERS)
+            self.report.ended.append(run.id)
+        elif run.expires_at <= self.now and self._sure("expired"):
             self._end(HeldState.EXPIRED, None)
             self.report.expired.append(run.id)
+
+    def _sure(self, what: str) -> bool:
+        return self.looks.sure(self.run.id, what)
 
     def _end(self, state: HeldState, said: str | None) -> None:
         end(self.connection, self.run, state, self.now, **({"said": said} if said else {}))
@@ -108,7 +132,7 @@ class _Look:
     def _go(self) -> None:
         rule = rule_of_run(self.app, self.connection, self.run)
         figures = figures_of(self.connection, self.run.id, self.run.decided_at or self.run.held_at)
-        wrong = UNREADABLE if rule is None else self._changed(rule) or figures.stopped_by()
+        wrong = UNREADABLE if rule is None else self._changed(rule) or figures.stopped_by() or self._hangs(rule)
         if wrong or rule is None:
             self._stop(wrong, figures, rule)
             return
@@ -124,6 +148,23 @@ class _Look:
         texts = policy_of(self.app).digest_of(sorted(runs.templates_in(rule.terms)))
         return "" if texts == self.run.texts else TEXTS_CHANGED
 
+    def _hangs(self, rule: Rule) -> str:
+        """Why a person must look at the first few though nothing bad came back. Waits that they begin with are given."""
+        run, key = self.run, self.run.id
+        waits = leading_waits(rule.terms.steps)
+        if run.state is not HeldState.CANARY or not self._first_few_are_open(len(waits)):
+            return ""
+        ends = run.canary_at or run.held_at
+        for wait in waits:
+            lasts = wait.lasts or wait.at_most
+            ends = after(ends, lasts) if lasts else ends
+        late = ends + PATIENCE <= self.now and self.looks.sure(key, "hangs")
+        return HANGS.format(days=PATIENCE.days) if late else ""
+
+    def _first_few_are_open(self, waits: int) -> bool:
+        key = self.run.id
+        return bool(going.count_not_taken(self.connection, key, waits) or going.count_undecided(self.connection, key))
+
     def _stop(self, said: str, figures: Figures, rule: Rule | None) -> None:
         """Nothing more goes before a person has looked again; what has not left comes back when they approve."""
         run, hours = self.run, self.app.settings.approval_hours
@@ -134,6 +175,8 @@ class _Look:
             values["canary"] = max(run.canary - back, 0)
         if rule is not None:
             values["texts"] = policy_of(self.app).digest_of(sorted(runs.templates_in(rule.terms)))
+            if values["texts"] != run.texts:
+                values["text_authors"] = null()
         runs.move(self.connection, run.id, runs.GOES, **values)
         told = self._details() | figures.as_json()
         happened(self.connection, BRAKE_STOPPED_AGAIN, self._about, self.now, told)
@@ -157,7 +200,7 @@ class _Look:
         Where none of them could go at all, there is nothing to listen to: the next few go first.
         """
         key = self.run.id
-        if going.count_not_taken(self.connection, key, waits) or going.count_undecided(self.connection, key):
+        if self._first_few_are_open(waits):
             return
         left, last = going.last_left(self.connection, key)
         if not going.count_held(self.connection, key):
@@ -167,7 +210,7 @@ class _Look:
             let_canary_go(self.app, self.connection, self.run, self.now)
             return
         since = max(filter(None, (last, self.run.canary_at)), default=self.now)
-        if self.now - since >= timedelta(minutes=self.app.settings.canary_minutes):
+        if self.now - since >= timedelta(minutes=self.app.settings.canary_minutes) and self._sure("listened"):
             going.let_go(self.connection, key, self.now, waits=waits)
             runs.move(self.connection, key, [HeldState.CANARY], state=HeldState.GOING, rest_at=self.now)
             self.report.released.append(key)

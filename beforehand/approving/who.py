@@ -3,6 +3,9 @@
 import re
 from collections.abc import Collection
 
+NOBODY = frozenset({"root", "unknown", "nobody"})
+"""Logins that many share, as in containers: they tell of nobody who it is."""
+
 NAMED = re.compile(r"(?P<name>[^<]*)<(?P<mail>[^>]*)>")
 
 
@@ -18,6 +21,11 @@ def forms_of(said: str) -> set[str]:
 def same_person(one: str, other: str) -> bool:
     """Whether two names may be the same person's: one form in common is enough, so that in doubt they are."""
     return bool(forms_of(one) & forms_of(other))
+
+
+def tells(login: str) -> bool:
+    """Whether a login tells who somebody is."""
+    return _plain(login) not in {*NOBODY, ""}
 
 
 def is_among(by: str, people: Collection[str]) -> bool:

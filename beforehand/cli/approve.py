@@ -29,20 +29,23 @@ def approve(
     ] = None,
     because: Annotated[str, typer.Option("--because", metavar="TEXT", help="Why; kept in the audit log.")] = "",
     now: Annotated[
-        str | None, typer.Option("--now", metavar="ISO", help="As of this moment; without it, now.", show_default=False)
+        str | None,
+        typer.Option("--now", metavar="ISO", help="Show it as of this moment; without it, now.", show_default=False),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Say which runs the brake holds and what they would do; approve or refuse one. Exit code 1: it is not allowed."""
     if yes and refuse:
         common.fail("--yes and --refuse are two answers; give one of them")
+    if now is not None and (yes or refuse):
+        common.fail("an answer is given now; --now only shows what a run would do at another moment")
     if run is None and (yes or refuse):
         common.fail("which run? `beforehand approve` shows those that wait, with their numbers")
     app = common.wired()
     if run is None:
         _list(app, json=json)
     elif yes or refuse:
-        _answer(app, run, approve=yes, by=by, because=because, now=now, json=json)
+        _answer(app, run, approve=yes, by=by, because=because, json=json)
     else:
         _ask(app, run, now, json=json)
 
@@ -72,12 +75,13 @@ def held_table(runs: "Sequence[HeldRunView]") -> "Table":
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for word in ("run", "rule", "reaches", "limit", "held since (UTC)", "answer by (UTC)", "it"):
-        table.add_column(word, justify="right" if word in ("run", "reaches", "limit") else "left")
+    for word in ("run", "rule", "reaches", "limit", "answer by", "it"):
+        folds = "fold" if word == "it" else "ellipsis"
+        justify = "right" if word in ("run", "reaches", "limit") else "left"
+        table.add_column(word, justify=justify, no_wrap=folds == "ellipsis", overflow=folds)
     for run in runs:
-        by = f"{run.expires_at:%Y-%m-%d %H:%M}" if run.asks else ""
-        since = f"{run.held_at:%Y-%m-%d %H:%M}"
-        table.add_row(str(run.id), safe(run.rule_id), f"{run.count:,}", f"{run.most:,}", since, by, run.stands)
+        by = f"{run.expires_at:%m-%d %H:%M}" if run.asks else ""
+        table.add_row(str(run.id), safe(run.rule_id), f"{run.count:,}", f"{run.most:,}", by, run.stands)
     return table
 
 
@@ -120,14 +124,16 @@ def _show(console: "Console", asked: "Question") -> None:
         )
 
 
-def _answer(app: "App", run: int, *, approve: bool, by: str | None, because: str, now: str | None, json: bool) -> None:
+def _answer(app: "App", run: int, *, approve: bool, by: str | None, because: str, json: bool) -> None:
     from beforehand.approving import NotAllowed, answer
-    from beforehand.passes.authors import me
+    from beforehand.passes.authors import known_as, me
 
-    moment = common.moment(now, app)
     who = me(app.settings.rules) if by is None else by
+    known, now = known_as(app.settings.rules), app.clock()
     try:
-        done = common.asked(lambda: answer(app, run, approve=approve, by=who, via="cli", now=moment, why=because))
+        done = common.asked(
+            lambda: answer(app, run, approve=approve, by=who, via="cli", now=now, why=because, known_as=known)
+        )
     except NotAllowed as wrong:
         common.fail(f"Not done: {wrong}.", code=common.FINDINGS)
     if json:

@@ -1,6 +1,7 @@
 """Who wrote the text of a rule, as far as git or the file can tell. Never a failure: an author may be unknown."""
 
 import getpass
+import os
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -76,6 +77,22 @@ def _owner(path: Path) -> str:
     try:
         return path.owner()
     except (OSError, KeyError, NotImplementedError):  # a number without a name, as in many containers
+        return ""
+
+
+def known_as(rules: Path) -> list[str]:
+    """Who runs this, by all that they did not type: git's user where the rules lie, the login, who called ``sudo``."""
+    said = [user_of(rules if rules.is_dir() else rules.parent), _login(), os.environ.get("SUDO_USER", "")]
+    return list(dict.fromkeys(filter(None, said)))
+
+
+def _login() -> str:
+    """The name of the user id: unlike ``getpass``, it does not believe the environment."""
+    try:
+        import pwd
+
+        return pwd.getpwuid(os.getuid()).pw_name
+    except (ImportError, KeyError):
         return ""
 
 

@@ -227,14 +227,14 @@ class House:
 
     async def _beat(self, well: Well) -> None:
         """The heartbeat as a part."""
-        app = self.app
+        app, looks = self.app, approving.Looks()
         work = Work(
             advance=lambda now: passes.advance(app, now),
             event_rules_due=lambda now: passes.event_rules_due(app, now),
             reap=lambda now: dispatching.reap(app, now),
             poll_receipts=lambda now: dispatching.poll_receipts(app, now),
             write_down=lambda loaded, problems, now: write_down(app, loaded, problems, now),
-            watch_held_runs=lambda now: approving.watch(app, now),
+            watch_held_runs=lambda now: approving.watch(app, now, looks),
             read_mail=lambda: read_maildir(app, app.settings.maildir) if app.settings.maildir else None,
         )
         beats = duties(self.hands, work, self.book, self.watch)

@@ -141,7 +141,9 @@ def _queue(connection: Connection, now: datetime) -> Iterator[Metric]:
 
 def _held_runs(connection: Connection) -> Iterator[Metric]:
     h = held_run.c
-    rows = select(h.state, func.count(), func.sum(h.count)).where(text("held_run.ended_at IS NULL")).group_by(h.state)
+    rows = (
+        select(h.state, func.count(), func.sum(h.subjects)).where(text("held_run.ended_at IS NULL")).group_by(h.state)
+    )
     runs, reach = {state.value: 0 for state in OPEN_HELD}, {state.value: 0 for state in OPEN_HELD}
     for state, count, would_reach in connection.execute(rows):
         runs[state], reach[state] = count, int(would_reach or 0)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from statistics import median
 from typing import Any
 
@@ -22,12 +23,18 @@ REACHED = "reached"
 LAST, LEAST = 20, 5
 """What is usual comes from so many passes that reached anybody; of fewer than the second nothing can be said."""
 
+LATELY = timedelta(hours=1)
+"""Runs of a rule within this count as one, so that many small ones are held as the large one that they are."""
+
 REFUSED = (HeldState.REFUSED, HeldState.EXPIRED)
 
 
 @dataclass(frozen=True)
 class Over:
-    """A run that goes over a limit: ``count`` is more than ``most``, in ``customers`` or in ``subjects``."""
+    """A run that goes over a limit: ``count`` is more than ``most``.
+
+    It reaches so many ``customers`` and ``subjects``; what ``count`` has beyond them the rule began in the hour before.
+    """
 
     why: BrakeLimit
     most: int
@@ -38,7 +45,7 @@ class Over:
     @property
     def because(self) -> str:
         """Why such a run is held, in a sentence."""
-        return why_held(self.why, self.most, self.subjects, self.customers)
+        return why_held(self.why, self.most, self.count, self.subjects, self.customers)
 
     def as_json(self) -> dict[str, Any]:
         """The verdict as JSON values."""
@@ -51,27 +58,34 @@ class Over:
         }
 
 
-def why_held(why: BrakeLimit, most: int, subjects: int, customers: int) -> str:
+def why_held(why: BrakeLimit, most: int, count: int, subjects: int, customers: int) -> str:
     """Over which limit a run goes, in a sentence."""
+    before = count - max(subjects, customers)
+    after = f" after {before:,} within an hour" if before > 0 else ""
     of = f"{customers:,} customers" if subjects == customers else f"{subjects:,} subjects of {customers:,} customers"
-    return f"It would reach {of}: {BRAKE_TEXT[why]}, which is {most:,}."
+    return f"It would reach {of}{after}: {BRAKE_TEXT[why]}, which is {most:,}."
 
 
 def over(connection: Connection, case_: Case) -> Over | None:
     """The limit that the decided candidates go over, or None: the run goes.
 
     Asked once all gates have decided. Only subjects that a live rule has just found are counted; in a preview those
-    that its next live pass would not leave alone.
+    that its next live pass would not leave alone. With a share of all customers is compared what the rule began in the
+    hour before, too.
     """
     brakes, terms = case_.policy.brakes, case_.terms
     if brakes is None or not case_.first or not (case_.pretend_live or terms.status is RuleStatus.LIVE):
         return None
     subjects, customers = _reached(connection, case_)
-    count = max(subjects, customers)
-    if count <= brakes.canary:
+    alone = max(subjects, customers)
+    if not alone:
+        return None
+    together = alone + _lately(connection, case_)
+    if together <= brakes.canary:
         return None
     for why, most in _limits(connection, case_, brakes):
-        if count > most:
+        count = alone if why is BrakeLimit.USUAL else together
+        if count > max(most, brakes.canary):
             return Over(why, most, count, subjects, customers)
     return None
 
@@ -83,6 +97,13 @@ def _reached(connection: Connection, case_: Case) -> tuple[int, int]:
     counted = select(func.count(), func.count(candidate.c.customer_id.distinct())).select_from(candidate)
     subjects, customers = connection.execute(counted.where(*going)).one()
     return subjects, customers
+
+
+def _lately(connection: Connection, case_: Case) -> int:
+    """How many matches the rule began in the hour before; those that a second person let go do not count again."""
+    m = match.c
+    began = and_(m.rule_id == case_.terms.rule_id, m.started_at > case_.now - LATELY, m.held_run_id.is_(None))
+    return int(connection.execute(select(func.count()).select_from(match).where(began)).scalar_one())
 
 
 def _limits(connection: Connection, case_: Case, brakes: Brakes) -> Iterator[tuple[BrakeLimit, int]]:

@@ -10,14 +10,19 @@ from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, and_, case, func, literal, or_, select, update
 
-from messaging.candidates import UNDECIDED, match, message
+from messaging.candidates import TABLES, UNDECIDED, match, message
 from messaging.guards.brake import REFUSED, held_run
 from messaging.taken_back import take_back
 from models.types import UTCDateTime
-from models.vocabulary import HeldState, MatchState, MessageState, Reason
+from models.vocabulary import HeldState, MatchState, MessageState, Reason, WebhookState
 
 GOLDEN = 2_654_435_769
 """2**32 divided by the golden ratio: the fractions of id x golden ratio spread evenly (Knuth, TAOCP 3, 6.4)."""
+
+webhook = TABLES["webhook"]
+
+TO_CALL = (WebhookState.PLANNED, WebhookState.CALLING)
+"""States of a webhook that nobody has taken."""
 
 NOT_LEFT = (MessageState.PLANNED, MessageState.QUEUED)
 """States of a message that is certainly with nobody but us, and held by nothing else."""
@@ -114,7 +119,31 @@ def end_all(connection: Connection, run_id: int, now: datetime) -> int:
     over = {"state": MatchState.STOPPED, "reason": Reason.BRAKE_REFUSED, "due_at": None, "ended_at": now}
     connection.execute(begun.values(over))
     take_back(connection, select(match.c.id).where(of_run(run_id)), now)
+    _call_no_more(connection, run_id, now)
     return count
+
+
+def _call_no_more(connection: Connection, run_id: int, now: datetime) -> None:
+    """Cancel the run's webhooks that were not taken; one that is being called at this moment is not tried again."""
+    w = webhook.c
+    mine = (w.match_id.in_(select(match.c.id).where(of_run(run_id))), w.state.in_(TO_CALL))
+    values = {"state": WebhookState.CANCELLED, "code": Reason.BRAKE_REFUSED.value, "ended_at": now}
+    connection.execute(update(webhook).where(*mine).values(**values, lease=None, lease_until=None))
+
+
+def anything_left(connection: Connection, run_id: int) -> bool:
+    """Whether anything of the run can still become of an answer: nothing can where others have ended all of it."""
+    going_on = and_(of_run(run_id), match.c.state.in_((MatchState.HELD, MatchState.OPEN)))
+    held = and_(messages_of(run_id), message.c.state.in_((*NOT_LEFT, MessageState.HELD)))
+    some = [select(match.c.id).where(going_on), select(message.c.id).where(held)]
+    return any(connection.execute(asked.limit(1)).first() is not None for asked in some)
+
+
+def of_stopped(match_id: ColumnElement[Any]) -> ColumnElement[bool]:
+    """A condition on a row that names its match: of a run that has been stopped again, so that a person is asked."""
+    stopped = select(match.c.id).join(held_run, held_run.c.id == match.c.held_run_id)
+    stopped = stopped.where(held_run.c.state == HeldState.STOPPED, held_run.c.ended_at.is_(None))
+    return stopped.where(match.c.id == match_id).exists()
 
 
 def hold_stopped(connection: Connection, message_ids: Sequence[int]) -> int:
@@ -122,9 +151,7 @@ def hold_stopped(connection: Connection, message_ids: Sequence[int]) -> int:
 
     The claim asks it: what a provider gave back, or a later step, must not slip out while a person is asked.
     """
-    stopped = select(match.c.id).join(held_run, held_run.c.id == match.c.held_run_id)
-    stopped = stopped.where(held_run.c.state == HeldState.STOPPED, held_run.c.ended_at.is_(None))
-    mine = (message.c.id.in_(message_ids), message.c.match_id.in_(stopped), message.c.state.in_(NOT_LEFT))
+    mine = (message.c.id.in_(message_ids), of_stopped(message.c.match_id), message.c.state.in_(NOT_LEFT))
     held = update(message).where(*mine).values(state=MessageState.HELD, reason=Reason.BRAKE)
     return int(connection.execute(held).rowcount)
 

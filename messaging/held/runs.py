@@ -35,6 +35,7 @@ class HeldRunView:
     customers: int
     author: str | None
     texts: str | None
+    text_authors: list[str] | None
     state: HeldState
     held_at: datetime
     expires_at: datetime
@@ -55,7 +56,7 @@ class HeldRunView:
     @property
     def because(self) -> str:
         """Why it is held, in a sentence."""
-        return why_held(self.why, self.most, self.subjects, self.customers)
+        return why_held(self.why, self.most, self.count, self.subjects, self.customers)
 
     @property
     def stands(self) -> str:

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, updat
 
 from messaging.breaker import PAUSE
 from messaging.candidates import TABLES
+from messaging.held.going import of_stopped
 from messaging.stop_file import KILL_SWITCH
 from messaging.switches import stopped
 from messaging.webhooks.wire import Answer
@@ -63,13 +64,13 @@ def claim(
 ) -> list[Called]:
     """Take up to ``limit`` due webhooks of one endpoint, the oldest first. Must run in a write transaction.
 
-    ``halted`` are the scopes that the stop file names.
+    ``halted`` are the scopes that the stop file names. What is of a held run waits while that is stopped.
     """
     w, token = webhook.c, uuid.uuid4().hex
     stops_now = stopped(connection, w.rule_id, "webhook", w.endpoint, halted=halted)
     due = (
         select(w.id)
-        .where(w.endpoint == endpoint, _is_due(now), ~stops_now)
+        .where(w.endpoint == endpoint, _is_due(now), ~stops_now, ~of_stopped(w.match_id))
         .order_by(w.due_at, w.id)
         .limit(limit)
         .with_for_update(skip_locked=True)

@@ -60,6 +60,7 @@ def upgrade() -> None:
         sa.Column("customers", sa.Integer(), nullable=False),
         sa.Column("author", sa.String(length=200), nullable=True),
         sa.Column("texts", sa.String(length=64), nullable=True),
+        sa.Column("text_authors", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=True),
         sa.Column("state", sa.String(length=12), nullable=False),
         sa.Column("held_at", models.types.UTCDateTime(), nullable=False),
         sa.Column("expires_at", models.types.UTCDateTime(), nullable=False),
