@@ -186,7 +186,7 @@ class _Asking:
         return sorted(kinds, key=lambda kind: (-kind.count, kind.channel, kind.language or ""))
 
     def _samples(self, case: guards.Case) -> list[SampleText]:
-        """Different texts, where there are some: one of each of the most frequent kinds, then more of the same kinds."""
+        """Different texts, where there are: one of each of the most frequent kinds, then more of the same kinds."""
         found = [self._some_of(kind) for kind in self._kinds()[:KINDS]]
         rows = [row for turn in zip_longest(*found) for row in turn if row is not None]
         brand = brand_of(self.app.settings)

@@ -149,7 +149,7 @@ class _Look:
         return "" if texts == self.run.texts else TEXTS_CHANGED
 
     def _hangs(self, rule: Rule) -> str:
-        """Why a person must look at the first few though nothing bad came back. Waits that they begin with are given."""
+        """Why a person must look at the first few though nothing bad came back. The waits of their rule are given."""
         run, key = self.run, self.run.id
         waits = leading_waits(rule.terms.steps)
         if run.state is not HeldState.CANARY or not self._first_few_are_open(len(waits)):

@@ -10,6 +10,7 @@ from sqlalchemy import Engine, select, update
 
 import models
 from beforehand.approving import (
+    HeldRunView,
     NotAllowed,
     answer,
     held_run,
@@ -115,10 +116,8 @@ def test_what_the_rule_began_within_the_hour_counts_too(house: House) -> None:
     seen = preview_rule(house.app, "hello", soon).brake
     run = hold(house, soon)
     assert (run.count, run.most, run.subjects) == (6, 5, 3)
-    assert (
-        run.because
-        == "It would reach 3 customers after 3 within an hour: more than the rule's own brake allows, which is 5."
-    )
+    said = "It would reach 3 customers after 3 within an hour: more than the rule's own brake allows, which is 5."
+    assert run.because == said
     assert seen is not None
     assert (seen.because, seen.as_json()["reached"]) == (run.because, 6)
     refuse(house, run, soon)
@@ -172,6 +171,24 @@ def test_the_author_cannot_approve_and_may_refuse(house: House) -> None:
         with pytest.raises(NotAllowed, match="a second person must approve it"):
             approve(house, run, by=name)
     assert answer(house.app, run.id, approve=False, by="eva@example.com", via="test", now=NOON).state == "refused"
+
+
+def test_an_author_does_not_approve_under_another_name(house: House) -> None:
+    """A name is what somebody says; a login that is theirs alone is looked at, too, and both are kept."""
+    run = hold(house)
+    with writing(house.engine) as connection:
+        connection.execute(update(brake.held_run).values(author="Eva <eva@example.com>", text_authors=["root", "tom"]))
+
+    def by_another_name(*known_as: str) -> HeldRunView:
+        return answer(house.app, run.id, approve=True, by="ada", via="cli", now=NOON, known_as=known_as)
+
+    for login in ("eva", "Eva <eva@example.com>", "tom"):
+        with pytest.raises(NotAllowed, match="a second person must approve it, from a login of their own"):
+            by_another_name("root", login)
+    assert by_another_name("root", "ada").state is HeldState.CANARY, "everybody is root in a container"
+    with reading(house.engine) as connection:
+        last = audit.entries(connection)[-1]
+    assert (last.by, last.details["login"]) == ("ada", "root, ada")
 
 
 def test_only_approvers_may_where_there_are_some_and_everybody_may_refuse(house: House) -> None:

@@ -24,9 +24,11 @@ from beforehand.passes import advance, run_rule
 from beforehand.passes.house import rules_of
 from beforehand.passes.in_force import bring_into_force
 from messaging import switches
+from messaging.cancelling import cancel
 from messaging.candidates import TABLES, match, message
 from messaging.events_out import untold
 from messaging.held.rates import Figures
+from messaging.webhooks import queue
 from models.database import reading, writing
 from models.vocabulary import HeldState, Reason
 from tests.deciding import NOON, House
@@ -324,6 +326,73 @@ def test_a_stopped_run_that_is_refused_ends_all_of_it(house: House) -> None:
     assert len(house.rows(models.Message)) == 3, "nobody hears the second message of a run that was a mistake"
 
 
+def test_webhooks_wait_while_a_run_is_stopped_and_end_with_a_refusal(house: House) -> None:
+    house.settings |= {"webhooks": {"crm": "https://crm.example/in"}}
+    steps = '  - {send: hello, by: [sms]}\n  - webhook: crm\n    with: {why: "said so"}'
+    house.rule(steps=steps, limits="{once_per: customer, brake: 10% of customers}")
+
+    def called(limit: int = 10) -> int:
+        with writing(house.engine) as connection:
+            return len(queue.claim(connection, "crm", NOON + HOUR, limit=limit, lease_seconds=60))
+
+    run = approve(house, hold(house))
+    advance(house.app, NOON)
+    assert called(1) == 1, "one of three is under way when it is stopped"
+    _failures(house, NOON + MINUTE)
+    assert watch(house.app, NOON + 2 * MINUTE).stopped == [run.id]
+    assert (called(), states(house, models.Webhook)) == (0, {"calling": 1, "planned": 2})
+    approve(house, run, NOON + 3 * MINUTE)
+    assert called(1) == 1
+    _failures(house, NOON + 4 * MINUTE)
+    assert watch(house.app, NOON + 4 * MINUTE).stopped == [run.id]
+    refuse(house, run, NOON + HOUR)
+    assert set(house.rows(models.Webhook, "state", "code")) == {("cancelled", "brake_refused")}
+    assert called() == 0
+
+
+def test_first_few_that_never_end_are_shown_to_a_person(house: House) -> None:
+    """The rule does nothing else while its run goes: that must not last for ever."""
+    run = approve(house, hold(house))
+    advance(house.app, NOON)
+    house.set(models.Message, due_at=NOON + timedelta(days=30))
+    late = NOON + timedelta(days=3)
+    assert watch(house.app, late - MINUTE).stopped == []
+    assert watch(house.app, late).stopped == [run.id]
+    said = held_run(house.app, run.id).said
+    assert said == "some of the first few have neither left nor ended after 3 days"
+    approve(house, run, late)
+    assert watch(house.app, late + MINUTE).stopped == [], "a person has given them as long again"
+
+
+def test_the_first_few_of_a_rule_that_begins_with_a_wait_have_longer(house: House) -> None:
+    steps = "  - wait: 5 days\n  - {send: hello, by: [sms]}"
+    house.rule(steps=steps, limits="{once_per: customer, brake: 10% of customers}")
+    run = approve(house, hold(house))
+    assert watch(house.app, NOON + timedelta(days=8) - MINUTE).stopped == []
+    assert watch(house.app, NOON + timedelta(days=8)).stopped == [run.id]
+
+
+@pytest.mark.parametrize("when", ["waiting", "going", "stopped"])
+def test_a_run_that_staff_cancelled_is_over(house: House, when: str) -> None:
+    run = hold(house)
+    if when != "waiting":
+        approve(house, run)
+        advance(house.app, NOON)
+        leave(house, NOON)
+    if when == "stopped":
+        _failures(house, NOON + MINUTE)
+        watch(house.app, NOON + MINUTE)
+    with writing(house.engine) as connection:
+        cancel(connection, "hello", None, NOON + 2 * MINUTE)
+    watch(house.app, NOON + 3 * MINUTE)
+    ended = held_run(house.app, run.id)
+    assert ended.ended_at == NOON + 3 * MINUTE
+    assert ended.state is (HeldState.DONE if when == "going" else HeldState.REFUSED)
+    assert notices(house) == []
+    house.customer()
+    assert run_rule(house.app, "hello", NOON + HOUR).planned == 1, "the rule goes on"
+
+
 def test_a_warning_is_told_once_and_the_run_goes_on(house: House) -> None:
     run = approve(house, hold(house))
     advance(house.app, NOON)
@@ -381,6 +450,19 @@ def test_the_question_tells_what_would_go_and_nobody_s_name(house: House) -> Non
     for word in ("# hello: A test", "9 would go", "9 SMS (de)", "Dear you", "refused"):
         assert word in page
     assert states(house) == {"held": 10}, "a question writes nothing"
+
+
+def test_its_samples_differ_where_there_are_different_texts(house: House) -> None:
+    """English and German both get the English text; who is gold gets another one, and stands late in the list."""
+    text = "{% if customer.tier == 'gold' %}Dear friend{% else %}Good day{% endif %}.\n"
+    (house.folder / "templates" / "hello" / "sms.en.txt").write_text(text)
+    keys = house.rows(models.Customer, "id")[:10]
+    for n, language in enumerate(["de", "de", "en", None, "de", "fr", "de", "en", "de", "de"]):
+        house.set(models.Customer, lambda c, n=n: c.id == keys[n], language=language, tier="gold" if n == 2 else None)
+    asked = question_of(house.app, hold(house).id, NOON)
+    assert len(asked.kinds) > 2
+    words = ("Dear friend", "Good day")
+    assert [sum(word in sample.text for sample in asked.samples) for word in words] == [1, 1]
 
 
 def test_statements_do_not_grow_with_the_run(house: House) -> None:
