@@ -6,7 +6,7 @@ The command line, the flows and the pages call this. The rows are the truth; wha
 from beforehand.approving.answering import NotAllowed, answer, held_run, note_window, open_runs, windows
 from beforehand.approving.looks import Looks
 from beforehand.approving.question import Question, question_of
-from beforehand.approving.watching import WatchReport, watch
+from beforehand.approving.watching import WatchReport, watch, watch_once
 from messaging.held import HeldRunView
 
 __all__ = [
@@ -21,5 +21,6 @@ __all__ = [
     "open_runs",
     "question_of",
     "watch",
+    "watch_once",
     "windows",
 ]

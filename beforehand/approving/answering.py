@@ -87,8 +87,8 @@ def answer(
     Approved, the first few go, or it goes on where it was stopped; refused, nothing more of it goes. Raises NotAllowed:
     there is none, it does not ask (any more), nobody says who answers, or who approves wrote the rule or its templates
     or is no approver, the rule is not live any more, or its templates are not those that were shown. Where two answer
-    at once, one of them does. ``known_as`` are names of whoever answers that they did not choose themselves, such as their
-    login: an author does not approve by giving another name.
+    at once, one of them does. ``known_as`` are names of whoever answers that they did not type, such as their login: an
+    author does not approve by giving another name.
     """
     said = _Answer(held_run_id, approve, " ".join(by.split()), via, now, why.strip(), tuple(known_as))
     if approve:

@@ -28,6 +28,12 @@ class Looks:
         self._since = {what: since for what, since in self._since.items() if what in self._now}
         self._now.clear()
 
+    @property
+    def doubts(self) -> bool:
+        """Whether the last look has seen something that another must see, too."""
+        now = self.monotonic()
+        return any(now - self._since[what] < self.apart for what in self._now)
+
     def sure(self, run_id: int, what: str) -> bool:
         """Note that this is so of a run; True: every look has seen it for long enough."""
         self._now.add((run_id, what))

@@ -74,15 +74,21 @@ def held_table(runs: "Sequence[HeldRunView]") -> "Table":
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for word in ("run", "rule", "reaches", "limit", "answer by", "it"):
-        folds = "fold" if word == "it" else "ellipsis"
-        justify = "right" if word in ("run", "reaches", "limit") else "left"
-        table.add_column(word, justify=justify, no_wrap=folds == "ellipsis", overflow=folds)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("run", justify="right", no_wrap=True)
+    whole_column(table, "rule", [safe(run.rule_id) for run in runs])
+    for word in ("reaches", "limit"):
+        table.add_column(word, justify="right", no_wrap=True)
+    table.add_column("it (UTC)")
     for run in runs:
-        by = f"{run.expires_at:%m-%d %H:%M}" if run.asks else ""
-        table.add_row(str(run.id), safe(run.rule_id), f"{run.count:,}", f"{run.most:,}", by, run.stands)
+        stands = f"{run.stands} until {run.expires_at:%m-%d %H:%M}" if run.asks else run.stands
+        table.add_row(str(run.id), safe(run.rule_id), f"{run.count:,}", f"{run.most:,}", stands)
     return table
+
+
+def whole_column(table: "Table", name: str, words: "Sequence[str]") -> None:
+    """Add a column whose words are never cut and never wrapped: names that somebody types."""
+    table.add_column(name, no_wrap=True, overflow="fold", min_width=max(map(len, words), default=0))
 
 
 def _ask(app: "App", run: int, now: str | None, *, json: bool) -> None:

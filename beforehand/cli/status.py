@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from beforehand.cli import common
-from beforehand.cli.approve import held_table
-from beforehand.cli.words import some
+from beforehand.cli.approve import held_table, whole_column
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -129,19 +128,19 @@ def _rules(seen: "Status") -> "Table":
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for word in ("rule", "status", "version", "last pass (UTC)", "it found", "waiting"):
-        table.add_column(word, justify="right" if word == "waiting" else "left")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    whole_column(table, "rule", [rule.rule for rule in seen.rules])
+    for word in ("status", "version", "last (UTC)"):
+        table.add_column(word, no_wrap=True)
+    for word in ("found", "planned"):
+        table.add_column(word, justify="right", no_wrap=True)
+    table.add_column("waiting", justify="right")
     for rule in seen.rules:
         last = rule.last_pass
-        when = f"{last.started_at:%Y-%m-%d %H:%M}" if last else "never"
-        table.add_row(rule.rule, rule.status, rule.version[:8], when, _found(rule), _waiting(rule))
+        when = f"{last.started_at:%m-%d %H:%M}" if last else "never"
+        said = (when, *((f"{last.matched:,}", f"{last.messages:,}") if last else ("", "")))
+        table.add_row(rule.rule, rule.status, rule.version[:8], *said, _waiting(rule))
     return table
-
-
-def _found(rule: "RuleStanding") -> str:
-    last = rule.last_pass
-    return f"{some(last.matched, 'match', 'matches')}, {some(last.messages, 'message')} planned" if last else ""
 
 
 def _waiting(rule: "RuleStanding") -> str:
@@ -149,4 +148,4 @@ def _waiting(rule: "RuleStanding") -> str:
     count, old = sum(rule.waiting.values()), sum(n for text, n in rule.waiting.items() if text != rule.version)
     if not count:
         return ""
-    return f"{count:,} ({old:,} on an earlier text)" if old else f"{count:,}"
+    return f"{count:,}, {old:,} old" if old else f"{count:,}"

@@ -81,6 +81,19 @@ def test_the_status_shows_it(house: House) -> None:
     assert json.loads(call("status", "--json").stdout)["held_runs"][0]["rule_id"] == "hello"
 
 
+def test_names_of_rules_are_whole_on_a_narrow_screen(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever answers types them."""
+    monkeypatch.setenv("COLUMNS", "80")
+    name = "survey-after-the-delivery-of-a-first-order"
+    house.rule(name, limits="{once_per: customer, brake: 20% of customers}")
+    call("run", name, "--now", NOW)
+    for shown in (approve().stdout, call("status").stdout):
+        rows = [line for line in shown.splitlines() if f" {name} " in line]
+        assert rows
+        assert all(len(line) <= 80 for line in rows)
+    assert "until" in approve().stdout
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

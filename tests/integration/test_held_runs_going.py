@@ -447,7 +447,7 @@ def test_the_question_tells_what_would_go_and_nobody_s_name(house: House) -> Non
     page = asked.as_markdown()
     for word in ("Maximiliane", "maximiliane", "Weber", "1234567", "@example.com"):
         assert word not in page
-    for word in ("# hello: A test", "9 would go", "9 SMS (de)", "Dear you", "refused"):
+    for word in ("### hello: A test", "9 would go", "9 SMS (de)", "Dear you", "refused"):
         assert word in page
     assert states(house) == {"held": 10}, "a question writes nothing"
 
