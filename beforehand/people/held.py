@@ -20,7 +20,7 @@ TABLES: Sequence[Table] = Base.metadata.sorted_tables
 
 NOT_PERSONAL = frozenset(
     {
-        "audit", "change", "event_out", "guesses", "held_run", "known_issue", "lease", "mark", "notice", "pace",
+        "audit", "change", "event_out", "guesses", "held_run", "known_issue", "lease", "mark", "memo", "notice", "pace",
         "past_send", "process", "product", "rule_in_force", "rule_pass", "rule_version", "share_history",
         "suppression", "switch",
     }

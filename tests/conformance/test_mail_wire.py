@@ -104,7 +104,7 @@ def test_a_server_that_reads_slowly_does_not_hold_a_mail_for_ever() -> None:
     with RawServer(sips) as server:
         got, seconds = timed(mail(server.port, timeout=0.6), letter(text=LONG))
     assert (got.kind, got.code) == (NOT_ACCEPTED, "body_broken")
-    assert seconds < 1.5
+    assert seconds < 5, "the server would have read for a minute"
 
 
 def test_the_answer_to_the_dot_is_waited_for_longer() -> None:

@@ -65,6 +65,7 @@ def settings_of(folder: Path, **more: Any) -> Settings:
         "journal": folder / "journal",
         "secret_key": "k" * 40,
         "live_from": THE_BEGINNING,
+        "canary": 1_000_000,  # the brake would hold a rule that calls for everybody
         "public_url": "https://care.shop.example",
         "webhooks": {"crm": "https://crm.shop.example/in"},
         "webhook_secrets": {"crm": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"},

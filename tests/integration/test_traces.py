@@ -142,7 +142,7 @@ def test_the_standard_sampler_decides_alike_for_a_whole_trace(
     half = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.5"}
     with (
         looking(monkeypatch, **half) as seen,
-        house_world(house, live_from=NOON - 99 * MINUTE, pace=Pace(sent=60)) as here,
+        house_world(house, live_from=NOON - 99 * MINUTE, pace=Pace(sent=60), canary=60) as here,
     ):
         run_rule(here.app, "late", NOON)
         assert dispatch_due(here.app, NOON, everything=True).sent == 60

@@ -6,8 +6,9 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise, permutations
+from itertools import cycle, islice, pairwise, permutations
 from pathlib import Path
 
 import pytest
@@ -35,16 +36,24 @@ def words(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
+def around(some: list[str], others: list[str]) -> Iterator[tuple[str, str]]:
+    """Pairs in which everyone of both stands at least once; every pair of all would take minutes to lint."""
+    most = max(len(some), len(others))
+    return islice(zip(cycle(some), cycle(others), strict=False), most)
+
+
 def layer_plants(name: str, section: configparser.SectionProxy) -> list[Plant]:
-    """Every layer importing the one above, and every pair of siblings importing one another, both ways."""
+    """Each module of a layer importing one of the layer above, each one above imported, and siblings in a ring."""
     prefix = f"{section['containers'].strip()}." if "containers" in section else ""
     levels = [
         [f"{prefix}{part.strip(' ()')}" for part in line.split("|") if file_of(f"{prefix}{part.strip(' ()')}")]
         for line in words(section["layers"])
     ]
     levels = [level for level in levels if level]
-    upward = [Plant(name, lower, upper) for above, below in pairwise(levels) for lower in below for upper in above]
-    sideways = [Plant(name, one, other) for level in levels for one, other in permutations(level, 2)]
+    upward = [Plant(name, lower, upper) for above, below in pairwise(levels) for lower, upper in around(below, above)]
+    sideways = [
+        Plant(name, one, other) for level in levels for one, other in pairwise([*level, level[0]]) if one != other
+    ]
     return upward + sideways
 
 
