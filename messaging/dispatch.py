@@ -314,7 +314,8 @@ class _Drain:
 def _count(
     name: Channel, results: Sequence[tuple[Claim, Outcome]], moved: Mapping[MessageState, int]
 ) -> DispatchReport:
-    sent, late = moved.get(MessageState.ACCEPTED, 0), moved.get(MessageState.EXPIRED, 0)
+    sent = sum(outcome.kind is OutcomeClass.ACCEPTED for _, outcome in results)  # a callback may have moved it already
+    late = moved.get(MessageState.EXPIRED, 0)
     stops = [outcome.code for _, outcome in results if outcome.stops]
     return DispatchReport(
         sent=sent,

@@ -22,6 +22,7 @@ from rules.loader import Rule, load_folder, load_text
 from rules.reader import Complaints, read
 from rules.reference import facts_markdown
 from rules.schema import LIMIT_KEYS, RULE_KEYS, STEP_KEYS, TEST_KEYS, VOUCHER_TERMS, WHEN_KEYS
+from tests.databases import on_postgres
 from tests.docs.pages import REFERENCE, renewed
 from tests.rules.build import matched, rule_of
 from tests.rules.test_catalog import settings_of
@@ -55,11 +56,11 @@ FILES = [block for _, block in BLOCK.findall(TEXT)]
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """One empty database of each kind; the rows of each example are rolled back."""
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path_factory.mktemp('reference') / 'rules.db'}"
-    else:
-        url = request.getfixturevalue("postgres_uri").replace("/postgres?", "/template_beforehand?")
-    made = connect(url)
+    if request.param == "postgresql":
+        with on_postgres(request.getfixturevalue("postgres_uri")) as made:
+            yield made
+        return
+    made = connect(f"sqlite:///{tmp_path_factory.mktemp('reference') / 'rules.db'}")
     migrate(made)
     yield made
     made.dispose()
