@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from beforehand.cli import common
+from beforehand.cli.who import who
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from beforehand.dispatching import ReapReport
+    from beforehand.wiring import App
     from messaging.journal.reconciling import Reconciled
 
 
@@ -41,6 +45,8 @@ def reconcile(
             asked = common.asked(lambda: dispatching.reap(app, now))
     except (OtherSecret, JournalError) as wrong:
         common.fail(str(wrong))
+    if release and done.was_held and done.released:
+        _write_down(app, now)
     if json:
         common.print_json(_plain(done, asked))
     else:
@@ -48,6 +54,15 @@ def reconcile(
             typer.echo(line)
     if still_held(done) or open_outcomes(done) > asked.found:
         raise typer.Exit(common.FINDINGS)
+
+
+def _write_down(app: "App", now: "datetime") -> None:
+    """That somebody let sending go on although the journal could not tell everything."""
+    from messaging import audit
+    from models.database import writing
+
+    with writing(app.engine) as connection:
+        audit.write(connection, by=who(None), action="release", about="restore", now=now)
 
 
 def _plain(done: "Reconciled", asked: "ReapReport") -> dict[str, Any]:
