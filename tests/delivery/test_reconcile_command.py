@@ -91,7 +91,7 @@ def test_a_hold_that_this_machine_knows_nothing_of(house: House) -> None:
     assert left.exit_code == 1
     assert "Run this on the machine that sent" in " ".join(left.stdout.split())
     assert say("reconcile", "--release").exit_code == 0
-    (entry,) = json.loads(say("audit", "--json").stdout)["entries"]
+    (entry,) = json.loads(say("audit", "--json").stdout)
     assert (entry["action"], entry["about"]) == ("release", "restore")
     sent = say("dispatch", *MOMENT)
     assert sent.stdout.startswith("3 sent"), sent.stderr
