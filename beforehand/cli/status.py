@@ -108,8 +108,9 @@ def _around(seen: "Status") -> Iterator[tuple[str, str]]:
 
 
 def _brakes(brakes: "Brakes") -> str:
-    said = f"more than {brakes.percent:g}% of the customers (or the rule's own brake), or {brakes.times:g} times"
-    return f"Held is a run that reaches {said} what the rule usually does; one of at most {brakes.canary:,} never is."
+    said = f"Held is a run that reaches more than {brakes.percent:g}% of the customers (or the rule's own brake), or {brakes.times:g} times"
+    few = f"at most {brakes.canary:,} within an hour never are"
+    return f"{said} what the rule usually does; {few}."
 
 
 def _messages(seen: "Status") -> str:
