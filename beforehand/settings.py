@@ -211,8 +211,8 @@ class Settings(BaseSettings):
     canary: int = Field(
         20,
         ge=1,
-        description="So many of a held run go first once it is approved, or 1% where that is more; a run of no more is "
-        "never held",
+        description="So many of a held run go first once it is approved, or 1% where that is more; so few within an "
+        "hour are never held",
     )
     canary_minutes: float = Field(30, gt=0, description="How long the first few of a held run are watched")
     approval_hours: float = Field(

@@ -79,12 +79,12 @@ def watch(app: App, now: datetime, looks: Looks | None = None) -> WatchReport:
     return report
 
 
-def watch_once(app: App) -> WatchReport:
+def watch_once(app: App, looks: Looks | None = None) -> WatchReport:
     """Look at each run as a command does that is over in a moment: where two looks must agree, it waits for the second.
 
     Takes a few seconds where there is something to be sure of, and no time otherwise.
     """
-    looks = Looks()
+    looks = looks or Looks()
     report = watch(app, app.clock(), looks)
     if not looks.doubts:
         return report

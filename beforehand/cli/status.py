@@ -108,8 +108,10 @@ def _around(seen: "Status") -> Iterator[tuple[str, str]]:
 
 
 def _brakes(brakes: "Brakes") -> str:
-    said = f"more than {brakes.percent:g}% of the customers (or the rule's own brake), or {brakes.times:g} times"
-    return f"Held is a run that reaches {said} what the rule usually does; one of at most {brakes.canary:,} never is."
+    share = f"more than {brakes.percent:g}% of the customers (or the rule's own brake)"
+    usual = f"{brakes.times:g} times what the rule usually does"
+    few = f"at most {brakes.canary:,} within an hour never are"
+    return f"Held is a run that reaches {share}, or {usual}; {few}."
 
 
 def _messages(seen: "Status") -> str:

@@ -1,6 +1,6 @@
 """Attacks on held runs: what was not approved must not go, and who wrote it must not approve it.
 
-Each test is a way in that was tried. A strict xfail marks one that was open when it was found; take the mark off with
+Each test is a way in that was tried. A strict xfail marks one that is still open; take the mark off with
 the mend.
 """
 

@@ -1,6 +1,7 @@
 """Held runs: what the brake stops, who may let it go, and what goes then."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Barrier
@@ -11,12 +12,14 @@ from sqlalchemy import Engine, select, update
 import models
 from beforehand.approving import (
     HeldRunView,
+    Looks,
     NotAllowed,
     answer,
     held_run,
     note_window,
     open_runs,
     watch,
+    watch_once,
 )
 from beforehand.approving import answering as answers
 from beforehand.explaining import explain
@@ -269,6 +272,31 @@ def test_expiry_is_a_refusal(house: House) -> None:
     assert held_run(house.app, run.id).state is HeldState.EXPIRED
     assert run_rule(house.app, "hello", late + HOUR).withheld == {Reason.BRAKE_REFUSED: 10}
     assert notices(house) == []
+
+
+def test_a_command_that_is_over_in_a_moment_looks_twice(house: House) -> None:
+    run, moments = (
+        hold(house),
+        [NOON + timedelta(hours=24), NOON, NOON + timedelta(hours=24), NOON + timedelta(hours=25)],
+    )
+    app = replace(house.app, clock=lambda: moments.pop(0))
+    assert watch_once(app, Looks(apart=0.01)).expired == []
+    assert held_run(app, run.id).state is HeldState.WAITING, "its clock was ahead for a moment"
+    assert watch_once(app, Looks(apart=0.01)).expired == [run.id]
+
+
+def test_who_wrote_the_templates_is_asked_once_for_each_text(house: House) -> None:
+    run = hold(house)
+    assert run.text_authors is None, "git is not asked while others wait"
+    watch(house.app, NOON)
+    known = held_run(house.app, run.id).text_authors
+    assert known == [(house.folder / "templates" / "hello" / "sms.en.txt").owner()]
+    (house.folder / "templates" / "hello" / "sms.en.txt").write_text("Something else.\n")
+    with pytest.raises(NotAllowed, match="look again"):
+        approve(house, run)
+    assert held_run(house.app, run.id).text_authors is None
+    watch(house.app, NOON)
+    assert held_run(house.app, run.id).text_authors == known
 
 
 def test_an_answer_that_dies_half_way_has_not_happened(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
