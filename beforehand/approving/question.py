@@ -16,17 +16,16 @@ from beforehand.approving.answering import canary_of, held_run
 from beforehand.approving.masked import masked, scrubbed
 from beforehand.approving.texts import rule_of_run, text_authors_of
 from beforehand.passes.house import brand_of, policy_of, templates_of
-from beforehand.passes.previewing import cost_of_candidates
+from beforehand.passes.previewing import cost_of_candidates, item_of
 from beforehand.wiring import App
 from messaging import guards
 from messaging.candidates import candidate, customer, fill_from_matches, match, open_for_decision, table_of
-from messaging.context import Brand, Item, contexts_for
+from messaging.context import Brand, contexts_for
 from messaging.costs import Cost
 from messaging.held import HeldRunView, going
 from messaging.rendering import RenderingError
 from messaging.steps import first_speaking
 from models.database import reading
-from models.terms import after
 from models.vocabulary import Channel, MatchState, Reason
 from rules.loader import Rule
 
@@ -190,7 +189,7 @@ class _Asking:
         found = [self._some_of(kind) for kind in self._kinds()[:KINDS]]
         rows = [row for turn in zip_longest(*found) for row in turn if row is not None]
         brand = brand_of(self.app.settings)
-        contexts = contexts_for(self.connection, [self._item(case, row) for row in rows], brand=brand) if rows else []
+        contexts = contexts_for(self.connection, [item_of(case, row) for row in rows], brand=brand) if rows else []
         shown: dict[tuple[str, str, str, str], SampleText] = {}
         for row, context in zip(rows, contexts, strict=True):
             one = self._text(row, context, brand)
@@ -214,19 +213,6 @@ class _Asking:
             asked = asked.outerjoin(table, table.c.id == candidate.c.subject_id)
         asked = asked.where(open_for_decision(), *alike).order_by(candidate.c.id).limit(LOOKED_AT)
         return self.connection.execute(asked).all()
-
-    def _item(self, case: guards.Case, row: Row[Any]) -> Item:
-        voucher, send = case.run.voucher, case.run.send
-        return Item(
-            customer_id=row.customer_id,
-            subject=case.terms.subject,
-            subject_id=row.subject_id,
-            facts=row.facts or {},
-            purpose=case.terms.purpose.value,
-            worth=voucher.worth if voucher else None,
-            valid_until=after(self.now, voucher.valid_for) if voucher else None,
-            survey=send.survey if send else None,
-        )
 
     def _text(self, row: Row[Any], context: dict[str, Any], brand: Brand) -> SampleText:
         try:

@@ -109,7 +109,7 @@ def _samples(connection: Connection, app: App, rule: Rule, case: guards.Case, li
         .order_by(candidate.c.id)
         .limit(limit)
     ).all()
-    items = [_item(case, row) for row in rows]
+    items = [item_of(case, row) for row in rows]
     contexts = contexts_for(connection, items, brand=brand_of(app.settings)) if items else []
     return [
         sample_of(app, rule, row, context, due_at=_after_waits(case, row.due_at), decided_at=case.now)
@@ -123,7 +123,8 @@ def _after_waits(case: guards.Case, due: datetime) -> datetime:
     return due
 
 
-def _item(case: guards.Case, row: Row[Any]) -> Item:
+def item_of(case: guards.Case, row: Row[Any]) -> Item:
+    """A candidate's row as its first message would be filled."""
     voucher, send = case.run.voucher, case.run.send
     return Item(
         customer_id=row.customer_id,
