@@ -20,7 +20,7 @@ from beforehand.passes.previewing import preview_on
 from beforehand.passes.reports import PassReport, Preview
 from beforehand.wiring import App
 from messaging import audit
-from messaging.plan import one_decision_at_a_time
+from messaging.plan import keep_version, one_decision_at_a_time
 from messaging.sent import subjects_of, told_by
 from messaging.versions import version_named
 from models.database import reading, writing
@@ -90,6 +90,8 @@ def correct(app: App, asked: Asked, now: datetime) -> tuple[Correction, PassRepo
     with writing(app.engine) as connection:
         one_decision_at_a_time(connection)
         made = correction(app, connection, asked)
+        terms = made.rule.terms
+        keep_version(connection, made.rule.id, terms.version, made.rule.text, now, author=asked.owner)
         report = pass_on(connection, app, made.rule, now, found=made.found, live_from=THE_BEGINNING)
         details = {
             "version": made.version,

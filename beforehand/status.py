@@ -185,6 +185,9 @@ def _of_sending(seen: Status) -> Iterator[Finding]:
     if seen.held_since:
         said = f"everything is held since {_utc(seen.held_since)}: the database knows less than what was sent from it"
         yield Finding("restore", said, "run `beforehand reconcile`; docs/how-to/restore-a-backup.md says what it does")
+    for scope, by in seen.stopped.items():
+        said = f"{scope} is stopped, by {by or 'nobody knows whom'}: what is due of it waits"
+        yield Finding("stopped", said, f"`beforehand resume {scope}` says what would go, and lets it")
     asked = {topic_of(run.id) for run in seen.held_runs if run.asks}
     for call in (call for call in seen.calls if call.topic not in asked):
         yield Finding(call.topic, f"{call.said} (since {_utc(call.since)})", _what_to_do(call.topic))

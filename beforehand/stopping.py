@@ -92,7 +92,7 @@ def stop_by_row(settings: Settings, scope: str, by: str, now: datetime) -> Stopp
     The switch is committed before the entry in the audit log is begun: that may have to wait for another one.
     """
     try:
-        app = bootstrap(settings, migrated=False)
+        app = bootstrap(settings, migrated=False, new=False)
         with writing(app.engine) as connection:
             new = switches.stop(connection, scope, by, now)
             if new:

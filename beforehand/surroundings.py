@@ -50,8 +50,9 @@ class ProcessSeen:
 
     @property
     def not_well(self) -> list[str]:
-        """The names of its parts that are neither well nor stopped."""
-        return sorted(name for name, part in self.parts.items() if part.get("state") not in ("well", "stopped"))
+        """The names of its parts that are down."""
+        well = ("well", "starting", "stopped")
+        return sorted(name for name, part in self.parts.items() if part.get("state") not in well)
 
 
 @dataclass(frozen=True)
@@ -133,13 +134,18 @@ def prefect_api(seen: list[ProcessSeen], settings: Settings) -> str:
     return (settings.prefect_api_url or os.environ.get("PREFECT_API_URL", "") or own) if users else ""
 
 
+SLOW = timedelta(seconds=0.5)
+"""An answer that took longer says nothing of a clock."""
+
+
 def ask_prefect(api: str, clock: Clock, timeout: float = 2.0) -> PrefectSeen:
     """Ask Prefect's server how it is. Blocking, up to ``timeout`` seconds."""
     try:
         before = clock()
         with _direct.open(f"{api}/health", timeout=timeout) as answer:
             date, up = answer.headers.get("Date"), answer.status == 200
-        return PrefectSeen(api, up, _ahead(before + (clock() - before) / 2, date))
+        took = clock() - before
+        return PrefectSeen(api, up, _ahead(before + took / 2, date) if took < SLOW else None)
     except HTTPError:
         return PrefectSeen(api, up=False)
     except (URLError, OSError, ValueError):

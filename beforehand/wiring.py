@@ -163,14 +163,16 @@ def _webhook_secret(settings: Settings, name: str) -> str:
     return f"whsec_{base64.b64encode(made).decode()}"
 
 
-def bootstrap(settings: Settings | None = None, *, clock: Clock = wall_clock, migrated: bool = True) -> App:
+def bootstrap(
+    settings: Settings | None = None, *, clock: Clock = wall_clock, migrated: bool = True, new: bool = True
+) -> App:
     """Wire the application; brings the database schema up to date unless ``migrated`` is False.
 
     A new database gets its identity at once, so that every backup of it has that. Raises DatabaseError where the secret
-    key is not the one that the database was used with.
+    key is not the one that the database was used with; with ``new`` False also where there is no SQLite file yet.
     """
     settings = settings or Settings()
-    engine = connect(settings.database_url, allow_unsafe_sqlite=settings.allow_unsafe_sqlite)
+    engine = connect(settings.database_url, allow_unsafe_sqlite=settings.allow_unsafe_sqlite, new=new)
     if migrated:
         from messaging.journal import identify
         from messaging.journal.secret import check_secret

@@ -29,25 +29,25 @@ DEPLOYMENT = "call-staff"
 
 @dataclass(frozen=True)
 class Ready:
-    """An automation that the house brings along: its ``name``, what it is for, and the event that it waits for."""
+    """An automation that the house brings along: its ``name``, what it is for, and the events that it waits for."""
 
     name: str
     said: str
-    event: str
+    events: tuple[str, ...]
 
 
 READY = (
     Ready(
         "Beforehand: brake pulled",
-        "A run of a rule would reach more customers than it may, so it is held. Mails every address of "
-        "BEFOREHAND_STAFF_MAIL what happened and what to do.",
-        events_out.BRAKE_PULLED,
+        "A run of a rule would reach more customers than it may, so it is held, or what came back stopped it. Mails "
+        "every address of BEFOREHAND_STAFF_MAIL what happened and what to do.",
+        (events_out.BRAKE_PULLED, events_out.BRAKE_STOPPED_AGAIN),
     ),
     Ready(
         "Beforehand: provider down",
         "A provider refuses what we send, or cannot be reached, so messages wait. Mails every address of "
         "BEFOREHAND_STAFF_MAIL what happened and what to do.",
-        events_out.PROVIDER_DOWN,
+        (events_out.PROVIDER_DOWN,),
     ),
 )
 
@@ -76,7 +76,7 @@ def automation(ready: Ready, call_staff: UUID) -> AutomationCore:
         description=ready.said,
         tags=[POOL],
         trigger=EventTrigger(
-            expect={ready.event},
+            expect=set(ready.events),
             match=ResourceSpecification.model_validate({"prefect.resource.id": "beforehand.*"}),
             posture=Posture.Reactive,
             threshold=1,

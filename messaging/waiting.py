@@ -66,7 +66,7 @@ def _messages(
     connection: Connection, scopes: Collection[str], after: Collection[str], now: datetime, since: datetime
 ) -> list[Line]:
     m = message.c
-    waits, of_use = m.state.in_(CLAIMABLE), or_(m.expires_at.is_(None), m.expires_at > now)
+    waits, of_use = m.state.in_((*CLAIMABLE, MessageState.CLAIMED)), or_(m.expires_at.is_(None), m.expires_at > now)
     expired = and_(m.state == MessageState.EXPIRED, m.reason == Reason.TOO_LATE, m.ended_at >= since)
     counts = [
         _count(waits, m.due_at <= now, of_use),

@@ -93,10 +93,11 @@ def normal_url(url: str) -> URL:
     raise DatabaseError(f"{parsed.get_backend_name()} is not a database we know; expected sqlite or postgresql")
 
 
-def connect(url: str, *, allow_unsafe_sqlite: bool = False) -> Engine:
+def connect(url: str, *, allow_unsafe_sqlite: bool = False, new: bool = True) -> Engine:
     """Make the engine for ``url``; no connection is opened yet, except that a SQLite file's folder is made.
 
-    Raises DatabaseError where the SQLite library fails the gate or the database is of another kind.
+    Raises DatabaseError where the SQLite library fails the gate or the database is of another kind; with ``new`` False
+    also where there is no SQLite file yet: one that was moved away must not be made anew by a look.
     """
     parsed = normal_url(url)
     if parsed.get_backend_name() == "postgresql":
@@ -112,6 +113,8 @@ def connect(url: str, *, allow_unsafe_sqlite: bool = False) -> Engine:
         return engine
     sqlite_gate(allow_unsafe=allow_unsafe_sqlite)
     if parsed.database and parsed.database != ":memory:":
+        if not new and not Path(parsed.database).exists():
+            raise DatabaseError(f"there is no database at {parsed.database}; `beforehand up` or `ingest` makes it")
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
         parsed,

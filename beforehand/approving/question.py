@@ -22,6 +22,7 @@ from messaging import guards
 from messaging.candidates import candidate, customer, fill_from_matches, match, open_for_decision, table_of
 from messaging.context import Brand, contexts_for
 from messaging.costs import Cost
+from messaging.guards.brake import rule_pass, usual
 from messaging.held import HeldRunView, going
 from messaging.rendering import RenderingError
 from messaging.steps import first_speaking
@@ -62,7 +63,8 @@ class Question:
 
     ``held`` matches wait to be let go, and ``waiting_messages`` that were planned already; ``going`` of the first would
     go by the gates as they are now, the others are ``withheld`` for these reasons. ``cost`` is None where the rule's
-    text cannot be read any more.
+    text cannot be read any more. ``found`` is what the pass matched that was held, ``left_out`` whom its gates withheld
+    then, ``usual`` what the rule's runs usually reach.
     """
 
     run: HeldRunView
@@ -82,6 +84,9 @@ class Question:
     cost: Cost | None = None
     samples: tuple[SampleText, ...] = ()
     first: int = 0
+    found: int = 0
+    left_out: tuple[tuple[Reason, int], ...] = ()
+    usual: float | None = None
 
     @property
     def messages(self) -> int:
@@ -109,6 +114,9 @@ class Question:
             "cost": self.cost and self.cost.as_json(),
             "samples": [vars(sample) for sample in self.samples],
             "first": self.first,
+            "found": self.found,
+            "left_out": {reason.value: count for reason, count in self.left_out},
+            "usual": self.usual,
         }
 
     def as_markdown(self) -> str:
@@ -166,8 +174,21 @@ class _Asking:
             withheld=tuple(guards.withheld(self.connection).items()),
             cost=cost_of_candidates(self.connection, self.app, case, going_now),
             samples=tuple(self._samples(case)),
-            first=min(canary_of(self.app, self.run), count),
+            **self._of_the_pass(),
+            first=min(max(canary_of(self.app, self.run) - self.run.canary, 0), count),
         )
+
+    def _of_the_pass(self) -> dict[str, Any]:
+        """What the pass found that was held, and whom its gates left out: an inverted test finds far too many."""
+        c = rule_pass.c
+        mine = (c.rule_id == self.run.rule_id, c.version == self.run.version, c.started_at == self.run.held_at)
+        counts = self.connection.execute(select(c.counts).where(*mine)).scalar() or {}
+        gates = {Reason(word): count for word, count in counts.get("withheld", {}).items()}
+        return {
+            "found": counts.get("matched", 0),
+            "left_out": tuple((reason, count) for reason, count in gates.items() if reason is not Reason.BRAKE),
+            "usual": usual(self.connection, self.run.rule_id),
+        }
 
     def _count(self, *where: Any) -> int:
         return int(self.connection.execute(select(func.count()).select_from(candidate).where(*where)).scalar_one())

@@ -34,6 +34,8 @@ def sentences(asked: "Question", costs: Iterable[str]) -> Iterator[str]:
     run = asked.run
     yield f"Run {run.id} of version {run.version[:12]}, held at {run.held_at:%Y-%m-%d %H:%M} UTC: {run.stands}."
     yield run.because
+    if asked.found:
+        yield _found(asked)
     if run.said:
         yield f"Said of it: {run.said}."
     if asked.rule_why:
@@ -43,9 +45,17 @@ def sentences(asked: "Question", costs: Iterable[str]) -> Iterator[str]:
         return
     yield from _would(asked)
     yield from costs
+    if run.canary:
+        yield f"{run.canary:,} were let go before it was stopped."
     if asked.first and not run.rest_at:
         yield f"Once approved, {asked.first:,} go first, then we look at what comes back; the rest follows."
     yield f"Without an answer by {run.expires_at:%Y-%m-%d %H:%M} UTC it is refused."
+
+
+def _found(asked: "Question") -> str:
+    left = [f"{count:,} ({REASON_TEXT[reason]})" for reason, count in asked.left_out]
+    usual = f" The rule's runs usually reach {asked.usual:,.0f}." if asked.usual else ""
+    return f"The pass found {asked.found:,}{'; left out: ' + ', '.join(left) if left else ''}.{usual}"
 
 
 def _written(author: str | None, text_authors: Sequence[str]) -> str:

@@ -41,7 +41,7 @@ def approve(
         common.fail("an answer is given now; --now only shows what a run would do at another moment")
     if run is None and (yes or refuse):
         common.fail("which run? `beforehand approve` shows those that wait, with their numbers")
-    app = common.wired()
+    app = common.wired(new=False)
     if run is None:
         _list(app, json=json)
     elif yes or refuse:
@@ -153,6 +153,7 @@ def _said(run: "HeldRunView", *, approve: bool, minutes: float) -> str:
         return f"Run {run.id} of {run.rule_id} is refused by {run.decided_by}; nothing more of it goes."
     if run.rest_at:
         return f"Run {run.id} of {run.rule_id} goes on, approved by {run.decided_by}."
-    first = f"{some(run.canary, 'match', 'matches')} of {run.subjects:,} go first"
-    rest = f"{minutes:g} minutes after the last of them the rest follows, unless what comes back stops it"
+    first = f"{some(run.canary, 'match', 'matches')} of {run.subjects:,} go first, or have gone"
+    wait = "a minute" if minutes == 1 else f"{minutes:g} minutes"
+    rest = f"{wait} after the last of them the rest follows, unless what comes back stops it"
     return f"Run {run.id} of {run.rule_id} is approved by {run.decided_by}: {first}; {rest}."

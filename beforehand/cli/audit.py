@@ -21,7 +21,7 @@ def audit(
     from messaging import audit as log
     from models.database import reading
 
-    app = common.wired()
+    app = common.wired(new=False)
     with reading(app.engine) as connection:
         if verify:
             broken, digest = log.first_broken(connection), log.last_digest(connection)

@@ -26,7 +26,7 @@ def brief(
     from beforehand.briefing import brief_of
     from beforehand.briefing_words import markdown
 
-    app = common.wired()
+    app = common.wired(new=False)
     until = common.moment(now, app)
     begin = None if since is None else common.moment(since, app, "--since")
     if begin is not None and begin >= until:

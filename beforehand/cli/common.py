@@ -44,8 +44,11 @@ def settings() -> "Settings":
         fail(f"The settings are not right: {wrong}; lists and tables are written as JSON")
 
 
-def wired() -> "App":
-    """The application as the environment sets it; a setting or database that is wrong is said in a sentence."""
+def wired(*, new: bool = True) -> "App":
+    """The application as the environment sets it; a setting or database that is wrong is said in a sentence.
+
+    ``new`` False: where there is no database yet, none is made.
+    """
     from sqlalchemy.exc import SQLAlchemyError
 
     from beforehand.wiring import bootstrap
@@ -53,7 +56,7 @@ def wired() -> "App":
     from models.trouble import plainly
 
     try:
-        return bootstrap(settings())
+        return bootstrap(settings(), new=new)
     except DatabaseError as wrong:
         fail(str(wrong))
     except SQLAlchemyError as wrong:

@@ -49,7 +49,7 @@ def cancel(
     """
     from messaging import cancelling
 
-    app = common.wired()
+    app = common.wired(new=False)
 
     def done() -> "tuple[str | None, Cancelled]":
         from models.database import reading, writing
@@ -128,7 +128,7 @@ def sent(
     from messaging.sent import sent as who_got_what
     from models.database import reading
 
-    app = common.wired()
+    app = common.wired(new=False)
     with reading(app.engine) as connection:
         which = _version(connection, rule, version)
         rows = who_got_what(connection, rule, which)
@@ -206,7 +206,7 @@ def correct(
     from beforehand import correcting
 
     asked = correcting.Asked(rule, version, send, who(by), _channels(by_channel or ()), _purpose(purpose))
-    app = common.wired()
+    app = common.wired(new=False)
     now = app.clock()
     if yes:
         made, report = common.asked(lambda: _or_fail(lambda: correcting.correct(app, asked, now)))

@@ -50,6 +50,6 @@ def _unchanged() -> "App":
     from models.database import DatabaseError
 
     try:
-        return bootstrap(common.settings(), migrated=False)
+        return bootstrap(common.settings(), migrated=False, new=False)
     except DatabaseError as wrong:
         common.fail(f"wrong  database: {wrong}", code=common.FINDINGS)

@@ -30,7 +30,7 @@ def status(
 
     from beforehand.status import status_of
 
-    app = common.wired()
+    app = common.wired(new=False)
     seen = common.asked(lambda: status_of(app, common.moment(now, app)))
     if json:
         common.print_json(seen.as_json())

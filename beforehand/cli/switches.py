@@ -35,7 +35,7 @@ def stop(scope: Scope = "all", by: By = None, as_json: AsJson = False) -> None:
     file = stop_file_of(settings)
     wrong = stop_by_file(file, what)
     if not (wrong or as_json):
-        typer.echo(f"{what} is stopped on this machine by the file {file.path}.")
+        typer.echo(f"{what} is stopped by the file {file.path}, for all that runs with it.")
     done = stop_by_row(settings, what, who(by), wall_clock())
     if as_json:
         said = {"file": str(file.path), "problems": [problem for problem in (wrong, done.row) if problem]}
@@ -63,8 +63,8 @@ def _problems(scope: str, file: str, row: str, *, known: bool) -> None:
         typer.echo(f"Attention: the row in the database could not be written. {row}", err=True)
         if not file:
             typer.echo(
-                f"The file holds on THIS MACHINE ONLY, until `beforehand resume {scope}` or until it is taken away by "
-                "hand. On other machines: the same command there. Once the database answers, say it again.",
+                f"The file holds for what runs with it ON THIS MACHINE ONLY, until `beforehand resume {scope}` or until "
+                "it is taken away by hand. On other machines: the same command there. Once the database answers, say it again.",
                 err=True,
             )
         else:
@@ -94,7 +94,7 @@ def resume(
     from beforehand import stopping
     from beforehand.wiring import stop_file_of
 
-    app = common.wired()
+    app = common.wired(new=False)
     what = _resumed(app.settings, scope)
     now = app.clock()
     seen = common.asked(lambda: stopping.resuming(app, what, now))

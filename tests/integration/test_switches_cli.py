@@ -185,7 +185,7 @@ def test_with_the_database_down_the_file_holds_and_that_is_said(house: House, ur
     house.settings["database_url"] = url
     done = said("stop", "late-order")
     assert done.exit_code == 1
-    assert "rule:late-order is stopped on this machine" in done.stdout
+    assert "rule:late-order is stopped by the file" in done.stdout
     assert "THIS MACHINE ONLY" in done.stderr
     assert "until `beforehand resume rule:late-order`" in done.stderr
     assert file_of(house).halted() == {"rule:late-order"}
