@@ -63,8 +63,9 @@ def _problems(scope: str, file: str, row: str, *, known: bool) -> None:
         typer.echo(f"Attention: the row in the database could not be written. {row}", err=True)
         if not file:
             typer.echo(
-                f"The file holds for what runs with it ON THIS MACHINE ONLY, until `beforehand resume {scope}` or until "
-                "it is taken away by hand. On other machines: the same command there. Once the database answers, say it again.",
+                f"The file holds for what runs with it ON THIS MACHINE ONLY, until `beforehand resume {scope}` or "
+                "until it is taken away by hand. On other machines: the same command there. Once the database answers, "
+                "say it again.",
                 err=True,
             )
         else:
