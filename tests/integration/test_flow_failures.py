@@ -169,9 +169,8 @@ async def test_an_error_of_the_rule_itself_and_what_is_too_late_are_not_run_agai
     assert len(await runs_of_slot("late-order", later)) == 1
 
 
-@pytest.mark.parametrize(
-    "zone", [zone if zone == "Europe/Berlin" else pytest.param(zone, marks=pytest.mark.prove) for zone in CHANGES]
-)
+@pytest.mark.prove
+@pytest.mark.parametrize("zone", CHANGES)
 async def test_prefects_scheduler_and_our_slots_agree_when_the_clocks_change(
     server: str, application: Application, zone: str
 ) -> None:

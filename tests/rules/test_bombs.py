@@ -46,11 +46,14 @@ BOMBS = {
 @pytest.mark.parametrize("name", BOMBS)
 def test_what_is_made_to_hurt_is_refused_at_once(tmp_path: Path, name: str) -> None:
     content, said = BOMBS[name]
+    (tmp_path / "case.yaml").write_bytes(b"title: x\n")
+    with pytest.raises(RuleErrors):  # what is imported at the first load is none of the file's
+        load_folder(tmp_path)
     (tmp_path / "case.yaml").write_bytes(content)
-    began = time.process_time()
+    began = time.thread_time()
     with pytest.raises(RuleErrors) as refused:
         load_folder(tmp_path)
-    took = time.process_time() - began
+    took = time.thread_time() - began
     assert said in str(refused.value)
     assert len(refused.value.problems) <= MOST + 1
     assert max(map(len, str(refused.value).splitlines())) < 600, "nobody wants to read the whole file again"
