@@ -27,6 +27,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
+from prefect.client.schemas.sorting import DeploymentSort
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.utilities.callables import parameter_schema
 
@@ -35,6 +36,8 @@ from flows.wishes import OURS, Wanted, wanted
 from flows.worker import InProcess
 
 SLUG = "rule-"
+PAGE, PAGES = 50, 5
+"""Deployments that are read at once, and how many such pages side by side."""
 AT_ONCE = 2
 """Deployments created at once: a quarter quicker than one by one; with more, Prefect's server on SQLite answers 503."""
 
@@ -81,8 +84,8 @@ async def bring_in_line(
             where.append(name)
 
     async with get_client() as client:
-        ground = await _ground(client)
-        there = {found.name: found for found in await _ours(client, _in_doubt(wishes, known))}
+        ground, ours = await asyncio.gather(_ground(client), _ours(client, _in_doubt(wishes, known)))
+        there = {found.name: found for found in ours}
         for wish in wishes:
             if known is not None and known.get(wish.name) == wish.version:
                 done.same.append(wish.name)
@@ -140,11 +143,17 @@ async def _ours(client: PrefectClient, names: Sequence[str] | None = None) -> li
         return found
     named = None if names is None else DeploymentFilterName(any_=list(names))
     only = DeploymentFilter(tags=DeploymentFilterTags(all_=[OURS]), name=named)
-    while page := await client.read_deployments(deployment_filter=only, offset=len(found), limit=200):
-        found += page
-        if len(page) < 200:
-            break
-    return found
+
+    async def page(offset: int) -> list[DeploymentResponse]:
+        sort = DeploymentSort.NAME_ASC
+        return await client.read_deployments(deployment_filter=only, offset=offset, limit=PAGE, sort=sort)
+
+    many = PAGES if names is None else min(PAGES, 1 + len(names) // PAGE)
+    while True:  # side by side, as we read one page while the server still writes the next
+        pages = await asyncio.gather(*(page(len(found) + PAGE * number) for number in range(many)))
+        found += [deployment for some in pages for deployment in some]
+        if len(pages[-1]) < PAGE:
+            return found
 
 
 async def _ground(client: PrefectClient) -> "_Ground":
