@@ -1,7 +1,9 @@
 """Who says so: the name that goes into the audit log where a command is given none."""
 
 import getpass
-import subprocess
+from pathlib import Path
+
+from beforehand.git import NoSuchCommit, git
 
 
 def who(given: str | None) -> str:
@@ -9,9 +11,8 @@ def who(given: str | None) -> str:
     if given and given.strip():
         return given.strip()
     try:
-        words = ("git", "config", "user.email")
-        found = subprocess.run(words, capture_output=True, text=True, timeout=2, check=False).stdout.strip()  # noqa: S603
-    except (OSError, subprocess.SubprocessError):
+        found = git(Path(), "config", "user.email", timeout=2).decode(errors="replace").strip()
+    except NoSuchCommit:
         found = ""
     if found:
         return found
