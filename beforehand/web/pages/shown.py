@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup, escape
 
 from beforehand.settings import Settings
+from beforehand.web.templating import environment_of
 from messaging.formats import grouped, is_rtl
 from messaging.rendering import fall_back
 from models.vocabulary import Channel
@@ -62,13 +63,7 @@ def spoken(*wishes: str | None) -> str:
 
 @cache
 def _environment() -> Environment:
-    made = Environment(
-        loader=FileSystemLoader(_HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    made = environment_of(_HERE / "templates")
     made.filters["fill"] = _fill
     return made
 

@@ -15,11 +15,12 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup, escape
 from sqlalchemy.exc import SQLAlchemyError
 
 from beforehand.status import Status, status_of
+from beforehand.web.templating import environment_of
 from beforehand.wiring import App
 from models.vocabulary import BRAKE_TEXT, HELD_TEXT, BrakeLimit, HeldState
 
@@ -131,13 +132,7 @@ def _plain(value: Any) -> Any:
 
 @cache
 def _environment() -> Environment:
-    made = Environment(
-        loader=FileSystemLoader(_HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    made = environment_of(_HERE / "templates")
     made.filters |= {
         "commands": _commands,
         "number": lambda count: f"{count:,}",
