@@ -1,5 +1,7 @@
 """``plan`` says what a change of the rules would do, on the real data, before anything of it runs."""
 
+import sys
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,9 +11,10 @@ import typer
 from beforehand.cli import common
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
-    from beforehand.planning import Plan
+    from beforehand.planning import Plan, Present
     from beforehand.wiring import App
 
 
@@ -57,23 +60,37 @@ def plan(
 
     app = common.wired()
     moment = common.moment(now, app)
-    planned = _planned(app, moment, against, rules, weeks)
+    text = form is Format.TEXT and not json
+    told = None
+    with _looking(app, moment, against, rules, weeks) as looked:
+        if text and looked.replays() and sys.stdout.isatty():
+            told = looked.plan
+            show(told, more=weeks)
+        planned = _replayed(looked)
     if json or form is Format.JSON:
         common.print_json(planned.as_json())
     elif form is Format.MARKDOWN:
         typer.echo(markdown(planned))
     else:
-        show(planned)
+        show(planned, told=told)
     if planned.refused:
         raise typer.Exit(common.FINDINGS)
 
 
-def _planned(app: "App", now: "datetime", against: str | None, rules: Path | None, weeks: int) -> "Plan":
-    from beforehand.planning import NothingToCompare
-    from beforehand.planning import plan as planned
+@contextmanager
+def _looking(app: "App", now: "datetime", against: str | None, rules: Path | None, weeks: int) -> "Iterator[Present]":
+    from beforehand.planning import NothingToCompare, present
 
-    try:
-        with common.progress("looking") as progress:
-            return common.asked(lambda: planned(app, now, against=against, rules=rules, weeks=weeks, progress=progress))
-    except NothingToCompare as wrong:
-        common.fail(str(wrong))
+    with ExitStack() as until:
+        try:
+            with common.progress("looking"):
+                looking = present(app, now, against=against, rules=rules, weeks=weeks)
+                looked = common.asked(lambda: until.enter_context(looking))
+        except NothingToCompare as wrong:
+            common.fail(str(wrong))
+        yield looked
+
+
+def _replayed(looked: "Present") -> "Plan":
+    with common.progress("replaying") as progress:
+        return common.asked(lambda: looked.replayed(progress))

@@ -23,14 +23,18 @@ def _foot(plan: "Plan") -> str:
     return f"{same if plan.unchanged else ''}{refused}Nothing was written."
 
 
-def show(plan: "Plan") -> None:
-    """Print a plan for people: a table, then each rule."""
+def show(plan: "Plan", *, told: "Plan | None" = None, more: int = 0) -> None:
+    """Print a plan for people: a table, then each rule.
+
+    ``more`` weeks are still to be replayed: that is said at the end. ``told`` is what was shown of the plan until then:
+    its lines are not told again.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = Console(highlight=False, emoji=False)
-    console.print(f"[bold]Plan[/bold]  {safe(_head(plan))}\n")
+    console.print(f"[bold]{'Plan' if told is None else 'Weeks'}[/bold]  {safe(_head(plan))}\n")
     if not plan.changes:
         console.print("Nothing differs.")
     else:
@@ -41,19 +45,27 @@ def show(plan: "Plan") -> None:
         for change, cells in zip(plan.changes, rows, strict=True):
             table.add_row(*(Text(cells[place]) for place in kept), style=STYLES[change.kind])
         console.print(table)
+    known = {} if told is None else {change.rule_id: set(lines_of(change, told)) for change in told.changes}
     for change in plan.changes:
+        lines = [line for line in lines_of(change, plan) if line not in known.get(change.rule_id, ())]
+        if told is not None and not lines:
+            continue
         title = Text(row(change)[0], style=f"bold {STYLES[change.kind]}").append(
             f"  {plainly(change.title)}", style="not bold"
         )
         console.print("\n", title, sep="")
         grid = Table.grid(padding=(0, 2, 0, 2))
-        for what, said in lines_of(change, plan):
+        for what, said in lines:
             grid.add_row(Text(what, style="dim"), Text(plainly(said), style=LOUD.get(what, "")))
         console.print(grid)
     console.print()
     for note in plan.notes:
         console.print(f"In each replay, {note}.", style="dim", markup=False)
-    console.print(_foot(plan), style="dim", markup=False)
+    if more:
+        said = f"That is now. Replaying {some(more, 'week')} with the old text and the new; Ctrl-C leaves it at this."
+        console.print(said, style="dim", markup=False)
+    else:
+        console.print(_foot(plan), style="dim", markup=False)
 
 
 def _that_fit(rows: list[tuple[str, ...]], width: int) -> list[int]:

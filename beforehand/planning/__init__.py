@@ -1,7 +1,8 @@
 """Plan: what a change of the rules would do, before it does anything. Nothing is written."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -23,20 +24,41 @@ Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is over, and of how much."""
 
 
-def plan(
-    app: App,
-    now: datetime,
-    *,
-    against: str | None = None,
-    rules: Path | None = None,
-    weeks: int = WEEKS,
-    progress: Progress | None = None,
-) -> Plan:
+@dataclass(frozen=True)
+class Present:
+    """A plan of now, and the way from it to the weeks behind: a replay can take minutes, now takes moments."""
+
+    app: App
+    plan: Plan
+    pairs: tuple[Pair, ...]
+    weeks: int
+
+    def replays(self) -> bool:
+        """Whether the weeks would add anything."""
+        return any(self._has_past(change) for change in self.plan.changes)
+
+    def replayed(self, progress: Progress | None = None) -> Plan:
+        """The same plan with the weeks of each change that decides anything."""
+        replays = _Replays(self.app, self.plan.now, self.weeks, progress)
+        changes = [
+            replays.of(pair, change) if self._has_past(change) else change
+            for pair, change in zip(self.pairs, self.plan.changes, strict=True)
+        ]
+        return replace(self.plan, weeks=self.weeks, changes=tuple(changes), notes=_in_all(changes))
+
+    def _has_past(self, change: RuleChange) -> bool:
+        return bool(self.weeks and change.kind is not Kind.REFUSED and not change.problems and change.decides)
+
+
+@contextmanager
+def present(
+    app: App, now: datetime, *, against: str | None = None, rules: Path | None = None, weeks: int = WEEKS
+) -> Iterator[Present]:
     """Compare the rules as their files are now with ``against`` on the real database, as of ``now``.
 
     ``against`` is a path or a git commit; None: what is in force, else git's HEAD. ``rules`` takes the place of the
-    folder in the settings. ``weeks`` of the past are replayed (0: none). Raises NothingToCompare, and RuleErrors where
-    there is no folder or the facts cannot be read.
+    folder in the settings. ``weeks`` of the past can be replayed (0: none) until the block ends. Raises
+    NothingToCompare, and RuleErrors where there is no folder or the facts cannot be read.
     """
     folder = rules or app.settings.rules
     new = files_side(app, str(folder), folder, app.settings.facts)
@@ -48,17 +70,29 @@ def plan(
         if differing:
             with replaying(app.engine) as connection:
                 changes = Comparing(connection, app, now, new.rules).all_of(differing)
-        replayed = _Replays(app, now, weeks, progress)
-        changes = [replayed.of(pair, change) for (pair, _), change in zip(differing, changes, strict=True)]
-        return Plan(
+        plan = Plan(
             now=now,
             rules=new.label,
             against=old.label,
-            weeks=weeks,
+            weeks=0,
             changes=tuple(changes),
             unchanged=tuple(pair.rule_id for pair, change in found if change is None),
-            notes=_in_all(changes),
         )
+        yield Present(app, plan, tuple(pair for pair, _ in differing), weeks)
+
+
+def plan(
+    app: App,
+    now: datetime,
+    *,
+    against: str | None = None,
+    rules: Path | None = None,
+    weeks: int = WEEKS,
+    progress: Progress | None = None,
+) -> Plan:
+    """The whole plan at once: now, and the weeks behind. Asks and raises what ``present`` does."""
+    with present(app, now, against=against, rules=rules, weeks=weeks) as looked:
+        return looked.replayed(progress)
 
 
 def _alone(old: Side, folder: Path) -> Side:
@@ -87,8 +121,6 @@ class _Replays:
 
     def of(self, pair: Pair, change: RuleChange) -> RuleChange:
         """The change with the weeks of its two texts."""
-        if not self.weeks or change.kind is Kind.REFUSED or change.problems or not change.decides:
-            return change
         try:
             old = self._week(pair.acting(pair.old), "old text")
             new = self._week(pair.acting(pair.new), "new text")
@@ -105,4 +137,4 @@ class _Replays:
         return weekly(self.app, rule, self.now, self.weeks, told)
 
 
-__all__ = ["WEEKS", "Kind", "NothingToCompare", "Plan", "RuleChange", "plan"]
+__all__ = ["WEEKS", "Kind", "NothingToCompare", "Plan", "Present", "RuleChange", "plan", "present"]

@@ -1,7 +1,12 @@
 """The page on changing a rule safely shows what its commands print on the sample shop."""
 
+import contextlib
+import os
+import pty
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,3 +75,34 @@ def test_what_the_page_shows_is_what_is_printed(
     monkeypatch.chdir(shop)
     text = printed(command, *more)
     assert [line for line in shown(command) if line not in text] == []
+
+
+def in_a_terminal(command: str) -> str:
+    """What a person sees who types the command."""
+    seen, shown_to = pty.openpty()
+    words = [sys.executable, "-m", "beforehand", *command.split()]
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=shown_to, stderr=shown_to) as running:
+        os.close(shown_to)
+        parts = []
+        with contextlib.suppress(OSError):  # on Linux the end of a terminal is an error
+            while part := os.read(seen, 65536):
+                parts.append(part)
+        os.close(seen)
+    assert running.returncode == 0
+    return re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", b"".join(parts).decode())
+
+
+def test_in_a_terminal_the_plan_of_now_comes_before_the_weeks(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(shop)
+    monkeypatch.setenv("TERM", "xterm")
+    text = in_a_terminal("plan --now 2026-03-10T10:00:00+00:00 --against before")
+    present, weeks = text.split("Ctrl-C leaves it at this.")
+    assert "found now" in present
+    assert "messages/week" not in present
+    assert "messages/week" in weeks
+    page = shown("plan --now 2026-03-10T10:00:00+00:00")
+    first = next(line for line in page if line.startswith("differs"))
+    assert first in present
+    assert first not in weeks
+    last = next(line for line in page if line.startswith("a week"))
+    assert last.removeprefix("a week").split(";")[0].strip() in weeks
