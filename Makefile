@@ -26,8 +26,12 @@ $(VENV)/.dev: $(VENV)/.run requirements-dev.lock
 demo: $(VENV)/.run ## Load the sample shop and run the main job (ONCE=1 ends after the first round, JSON=1 prints figures)
 	@$(BIN)/beforehand demo $(if $(ONCE),--once) $(if $(JSON),--json)
 
+# Thousands of small databases are made and thrown away: in memory, where there is room, that takes a third less time.
+test: ROOM := $(or $(TMPDIR),$(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 6000000 { print $$6 }'),/tmp)
 test: $(VENV)/.dev ## Run every test
-	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not prove and not bench"
+	@room=$$(mktemp -d $(ROOM)/beforehand-XXXXXX) && \
+	if TMPDIR=$$room $(BIN)/python -m pytest -n 3 --dist loadfile -m "not prove and not bench"; then rm -rf $$room; \
+	else echo "What the tests made is kept in $$room"; exit 1; fi
 
 lint: $(VENV)/.dev ## Check style, types and the arrows between packages
 	$(BIN)/ruff check .

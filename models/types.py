@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from sqlalchemy import JSON, BigInteger, Date, DateTime, Integer
 from sqlalchemy.dialects.postgresql import JSONB
@@ -20,6 +20,12 @@ BigKey = BigInteger().with_variant(Integer, "sqlite")
 
 Json = JSON().with_variant(JSONB, "postgresql")
 """A JSON document."""
+
+
+@lru_cache(maxsize=1)
+def time_zones() -> frozenset[str]:
+    """The IANA names that both databases know: ``localtime`` is this machine's own, and PostgreSQL has none such."""
+    return frozenset(available_timezones() - {"localtime"})
 
 
 def to_micros(moment: datetime) -> int:

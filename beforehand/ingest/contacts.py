@@ -5,13 +5,14 @@ Each distinct value is looked at once.
 
 from collections.abc import Callable
 from functools import lru_cache
-from zoneinfo import available_timezones
 
 import phonenumbers
 import polars as pl
 from babel import Locale, UnknownLocaleError
 from babel.numbers import get_currency_precision, list_currencies
 from email_validator import EmailNotValidError, validate_email
+
+from models.types import time_zones
 
 Checked = tuple[str | None, str | None]
 """The value in its normal form, or None and the reason."""
@@ -53,14 +54,9 @@ def language(value: str, _region: str | None = None) -> Checked:
 
 def zone(value: str, _region: str | None = None) -> Checked:
     """An IANA time zone."""
-    if value in _zones():
+    if value in time_zones():
         return value, None
     return None, "this is not a time zone; expected an IANA name, for example Europe/Berlin"
-
-
-@lru_cache(maxsize=1)
-def _zones() -> frozenset[str]:
-    return frozenset(available_timezones() - {"localtime"})  # the machine's own, and PostgreSQL knows none of that name
 
 
 @lru_cache(maxsize=1)

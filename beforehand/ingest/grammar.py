@@ -1,12 +1,13 @@
 """Reads the values and conditions of a mapping file into plain values; says what is wrong with them."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from beforehand.ingest.readings import bad_format
 from beforehand.ingest.tree import Complaints, Node
 from beforehand.ingest.words import Reading, Test, Value, expression_columns
+from models.types import time_zones
 
 ARITHMETIC = ("add", "subtract", "multiply", "divide")
 AGGREGATES = ("sum", "count", "min", "max", "first", "last", "average")
@@ -43,12 +44,10 @@ LINE = "@line"
 
 def read_reading(node: Node, complaints: Complaints) -> Reading:
     """The words about how text is read, wherever they may stand."""
-    from zoneinfo import available_timezones
-
     from babel.numbers import list_currencies
     from phonenumbers import SUPPORTED_REGIONS
 
-    def one_of(key: str, known: set[str], example: str) -> str | None:
+    def one_of(key: str, known: Collection[str], example: str) -> str | None:
         found = node.get(key)
         if found is None:
             return None
@@ -65,7 +64,7 @@ def read_reading(node: Node, complaints: Complaints) -> Reading:
     return Reading(
         times=complaints.texts(node.get("times"), "times"),
         dates=complaints.texts(node.get("dates"), "dates"),
-        zone=one_of("zone", available_timezones(), "Europe/London"),
+        zone=one_of("zone", time_zones(), "Europe/London"),
         region=one_of("region", set(SUPPORTED_REGIONS), "GB"),
         currency=one_of("currency", set(list_currencies()), "EUR"),
         **marks,

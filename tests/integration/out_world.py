@@ -118,7 +118,7 @@ def envelopes(claims: Sequence[Claim]) -> dict[int, Envelope]:
     }
 
 
-def ways(room: PostRoom, *, timeout: float = 2.0, clock: Callable[[], datetime] = lambda: NOW) -> dict[Channel, Way]:
+def ways(room: PostRoom, *, timeout: float = 10.0, clock: Callable[[], datetime] = lambda: NOW) -> dict[Channel, Way]:
     """Our channels, pointed at a post room."""
     account = Account(room.account_sid, room.auth_token, SENDER, room.http_url, timeout)
     mail = MailServer(room.host, room.smtp_port, "care@shop.example", "Our Shop", starttls=False, timeout=timeout)

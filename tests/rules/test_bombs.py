@@ -43,21 +43,31 @@ BOMBS = {
 }
 
 
+ALLOWED = b"[" + b"a," * (MAX_NODES - 10) + b"]"
+"""As much as may be read; it is no rule all the same."""
+
+
+def refused(folder: Path, content: bytes) -> tuple[RuleErrors, float]:
+    """What is said of a rule file, and the processor's seconds of this thread until then: the quicker of two times."""
+    (folder / "case.yaml").write_bytes(content)
+    took = []
+    for _ in range(2):
+        began = time.thread_time()
+        with pytest.raises(RuleErrors) as told:
+            load_folder(folder)
+        took.append(time.thread_time() - began)
+    return told.value, min(took)
+
+
 @pytest.mark.parametrize("name", BOMBS)
 def test_what_is_made_to_hurt_is_refused_at_once(tmp_path: Path, name: str) -> None:
     content, said = BOMBS[name]
-    (tmp_path / "case.yaml").write_bytes(b"title: x\n")
-    with pytest.raises(RuleErrors):  # what is imported at the first load is none of the file's
-        load_folder(tmp_path)
-    (tmp_path / "case.yaml").write_bytes(content)
-    began = time.thread_time()
-    with pytest.raises(RuleErrors) as refused:
-        load_folder(tmp_path)
-    took = time.thread_time() - began
-    assert said in str(refused.value)
-    assert len(refused.value.problems) <= MOST + 1
-    assert max(map(len, str(refused.value).splitlines())) < 600, "nobody wants to read the whole file again"
-    assert took < 0.2 * 2, f"{name}: {took:.3f} s"  # twice the promise, for machines that are busy
+    _, most = refused(tmp_path, ALLOWED)
+    told, took = refused(tmp_path, content)
+    assert said in str(told)
+    assert len(told.problems) <= MOST + 1
+    assert max(map(len, str(told).splitlines())) < 600, "nobody wants to read the whole file again"
+    assert took < 4 * most, f"{name}: {took:.3f} s, and {most:.3f} s for as much as may be read"
 
 
 @pytest.mark.parametrize("name", ["10 MB of text", "a billion laughs", "a list up to the brim", "dashes"])

@@ -17,7 +17,7 @@ from importlinter.domain.contract import registry
 
 def broken() -> list[str]:
     """The names of the contracts that do not hold now."""
-    report = create_report(read_user_options(".importlinter"), cache_dir=None)
+    report = create_report(read_user_options(".importlinter"), cache_dir=".seen")
     if report.could_not_run:
         raise SystemExit(str(report.invalid_contract_options))
     return [contract.name for contract, check in report.get_contracts_and_checks() if not check.kept]
