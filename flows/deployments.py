@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient, get_client
@@ -31,6 +32,7 @@ from prefect.client.schemas.sorting import DeploymentSort
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.utilities.callables import parameter_schema
 
+from flows import mark
 from flows.environment import HEAVY_LIMIT, POOL
 from flows.wishes import OURS, Wanted, wanted
 from flows.worker import InProcess
@@ -68,42 +70,55 @@ async def bring_in_line(
 
     In this order, so that an edit need not wait until two hundred new ones are there. ``stopping`` is asked before each
     of them. One that Prefect refuses keeps no other: its error is raised at the end. ``known`` are the deployments that
-    are in line, name to version: Prefect is asked for the others only. None: it is asked for all.
+    are in line, name to version: Prefect is asked for the others only. None: it is asked for all, unless its
+    :mod:`mark <flows.mark>` says that they are in line.
     """
-    done, wrong, absent = InLine(), list[Exception](), set[str]()
-
-    async def one(name: str, where: list[str], work: Callable[[], Awaitable[object]]) -> None:
-        if stopping():
-            done.left.append(name)
-            return
-        try:
-            await work()
-        except Exception as error:
-            wrong.append(error)
-        else:
-            where.append(name)
-
     async with get_client() as client:
-        ground, ours = await asyncio.gather(_ground(client), _ours(client, _in_doubt(wishes, known)))
-        there = {found.name: found for found in ours}
-        for wish in wishes:
-            if known is not None and known.get(wish.name) == wish.version:
-                done.same.append(wish.name)
-                continue
-            found = there.pop(wish.name, None)
-            if found is None:
-                absent.add(wish.name)
-            elif found.version == wish.version:
-                done.same.append(wish.name)
+        ground = await _ground(client)
+        if known is None and await mark.is_set(client, wishes):
+            return InLine(same=[wish.name for wish in wishes])
+        ours = await _ours(client, _in_doubt(wishes, known))
+        done, wrong = InLine(), list[Exception]()
+        change, remove, create = _sorted(wishes, known or {}, {found.name: found for found in ours}, done)
+
+        async def one(name: str, where: list[str], work: Callable[[], Awaitable[object]]) -> None:
+            if stopping():
+                done.left.append(name)
+                return
+            try:
+                await work()
+            except Exception as error:
+                wrong.append(error)
             else:
-                await one(wish.name, done.changed, lambda w=wish, f=found: ground.change(w, f))  # type: ignore[misc]
-        for left in there.values():
-            await one(left.name, done.removed, lambda d=left.id: client.delete_deployment(d))  # type: ignore[misc]
-        new = [wish for wish in wishes if wish.name in absent]
-        await _a_few_at_once(one(w.name, done.created, lambda w=w: ground.create(w)) for w in new)  # type: ignore[misc]
-    if wrong:
-        raise wrong[0]
-    return done
+                where.append(name)
+
+        lifted = await mark.lift(client)
+        for wish, found in change:
+            await one(wish.name, done.changed, partial(ground.change, wish, found))
+        for left in remove:
+            await one(left.name, done.removed, partial(client.delete_deployment, left.id))
+        await _a_few_at_once(one(wish.name, done.created, partial(ground.create, wish)) for wish in create)
+        if wrong:
+            raise wrong[0]
+        if not done.left:
+            await mark.set_down(client, lifted, wishes)
+        return done
+
+
+def _sorted(
+    wishes: list[Wanted], known: Mapping[str, str], there: dict[str, DeploymentResponse], done: InLine
+) -> tuple[list[tuple[Wanted, DeploymentResponse]], list[DeploymentResponse], list[Wanted]]:
+    """What to change, to remove and to create; what is in line goes to ``done``."""
+    change, create = [], []
+    for wish in wishes:
+        found = there.pop(wish.name, None)
+        if known.get(wish.name) == wish.version or (found is not None and found.version == wish.version):
+            done.same.append(wish.name)
+        elif found is None:
+            create.append(wish)
+        else:
+            change.append((wish, found))
+    return change, list(there.values()), create
 
 
 def _in_doubt(wishes: Sequence[Wanted], known: Mapping[str, str] | None) -> list[str] | None:

@@ -356,6 +356,39 @@ async def test_edits_go_first_then_what_is_new_by_priority_and_what_was_left_is_
     assert (len(second.created), second.changed, second.left) == (6, [], [])
 
 
+async def test_what_is_marked_as_in_line_is_not_read_again_and_what_was_touched_is(
+    server: str, application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect.client.orchestration import get_client
+
+    from flows import deployments, mark
+    from flows.hands import held
+
+    other = replace(LATE_ORDER, rule_id="other")
+    await line_up(LATE_ORDER, other)
+    with monkeypatch.context() as patch:
+        patch.setattr(deployments, "_ours", None)
+        assert {"late-order", "other"} <= set((await line_up(LATE_ORDER, other)).same)
+    async with get_client() as client:
+        await client.delete_deployment((await deployments.deployment_ids())["other"])
+    assert (await line_up(LATE_ORDER, other)).created == ["other"], "one that somebody took away comes again"
+
+    edited = {terms.rule_id: replace(terms, version="e" * 64) for terms in (LATE_ORDER, other)}
+    looks = iter([False])
+    half = await deployments.bring_in_line(deployments.wanted(edited, held()), stopping=lambda: next(looks, True))
+    assert (len(half.changed), len(half.left)) == (1, 1), "as where the house ends in between"
+    assert (await line_up(LATE_ORDER, other)).changed == half.changed, "and the edit is taken back meanwhile"
+
+    wishes = deployments.wanted(edited, held())
+    async with get_client() as client:
+        mine, theirs = await mark.lift(client), await mark.lift(client)
+        await mark.set_down(client, mine, wishes)
+        assert not await mark.is_set(client, wishes), "another process is still changing them"
+        await mark.set_down(client, theirs, wishes)
+        assert await mark.is_set(client, wishes)
+    await line_up(LATE_ORDER)
+
+
 async def test_heavy_runs_go_one_after_the_other_and_keep_no_rule_waiting(
     worker: Any, application: Application
 ) -> None:
