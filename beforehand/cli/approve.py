@@ -132,7 +132,8 @@ def _show(console: "Console", asked: "Question") -> None:
 
 def _answer(app: "App", run: int, *, approve: bool, by: str | None, because: str, json: bool) -> None:
     from beforehand.approving import NotAllowed, answer
-    from beforehand.passes.authors import known_as, me
+    from beforehand.git import me
+    from beforehand.passes.authors import known_as
 
     who = me(app.settings.rules) if by is None else by
     known, now = known_as(app.settings.rules), app.clock()

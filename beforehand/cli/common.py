@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from beforehand.settings import Settings
     from beforehand.wiring import App
@@ -63,6 +64,22 @@ def wired(*, new: bool = True) -> "App":
         fail(plainly(wrong, settings().database_url))
 
 
+@contextmanager
+def or_the_stop_file() -> "Iterator[None]":
+    """Where what is asked inside fails, say what this machine's stop file says: that holds with the database down."""
+    from beforehand.cli.words import plainly
+    from beforehand.wiring import stop_file_of
+
+    file = stop_file_of(settings())
+    try:
+        yield
+    except typer.Exit:
+        said = file.look()
+        what = f"stops {', '.join(sorted(said.scopes))}" if said.scopes else "is not there, so it stops nothing"
+        typer.echo(plainly(f"The stop file {file.path} {what}{said.problem and f' ({said.problem})'}."), err=True)
+        raise
+
+
 def moment(text: str | None, app: "App", option: str = "--now") -> datetime:
     """Read ``--now`` (or ``option``): ISO 8601; without a zone it is read in the default zone. None: the clock's."""
     if text is None:
@@ -96,6 +113,13 @@ def asked(question: "Callable[[], Asked]") -> "Asked":
         fail(f"This cannot be answered: {wrong}")
     except SQLAlchemyError as wrong:
         fail(plainly(wrong, settings().database_url))
+
+
+def who(given: str | None, rules: "Path") -> str:
+    """Whose name goes into the audit log: as given, else whoever works in ``rules``, else ``unknown``."""
+    from beforehand.git import me
+
+    return (given or "").strip() or me(rules) or "unknown"
 
 
 @contextmanager

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from beforehand.cli import common
-from beforehand.cli.who import who
 from beforehand.cli.words import plainly, some
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ Version = Annotated[
     str | None,
     typer.Option("--version", metavar="V", help="One version; its first letters do", show_default=False),
 ]
-By = Annotated[str | None, typer.Option(help="Who says so; without it git's user.email, else the login")]
+By = Annotated[str | None, typer.Option(help="Who says so; without it git's user where the rules lie, else the login")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document")]
 
 COLUMNS = ("customer", "subject", "channel", "template", "at", "state", "provider_id", "version")
@@ -50,6 +49,7 @@ def cancel(
     from messaging import cancelling
 
     app = common.wired(new=False)
+    says = common.who(by, app.settings.rules)
 
     def done() -> "tuple[str | None, Cancelled]":
         from models.database import reading, writing
@@ -59,7 +59,7 @@ def cancel(
             if not yes:
                 return which, cancelling.would_cancel(connection, rule, which)
             ended = cancelling.cancel(connection, rule, which, app.clock())
-            _write_down(connection, who(by), rule, which, ended, app.clock())
+            _write_down(connection, says, rule, which, ended, app.clock())
             return which, ended
 
     which, found = common.asked(done)
@@ -205,8 +205,9 @@ def correct(
     """
     from beforehand import correcting
 
-    asked = correcting.Asked(rule, version, send, who(by), _channels(by_channel or ()), _purpose(purpose))
     app = common.wired(new=False)
+    says = common.who(by, app.settings.rules)
+    asked = correcting.Asked(rule, version, send, says, _channels(by_channel or ()), _purpose(purpose))
     now = app.clock()
     if yes:
         made, report = common.asked(lambda: _or_fail(lambda: correcting.correct(app, asked, now)))

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from beforehand.cli import common
-from beforehand.cli.who import who
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -61,8 +60,9 @@ def _write_down(app: "App", now: "datetime") -> None:
     from messaging import audit
     from models.database import writing
 
+    says = common.who(None, app.settings.rules)
     with writing(app.engine) as connection:
-        audit.write(connection, by=who(None), action="release", about="restore", now=now)
+        audit.write(connection, by=says, action="release", about="restore", now=now)
 
 
 def _plain(done: "Reconciled", asked: "ReapReport") -> dict[str, Any]:

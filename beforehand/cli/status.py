@@ -30,8 +30,11 @@ def status(
 
     from beforehand.status import status_of
 
-    app = common.wired(new=False)
-    seen = common.asked(lambda: status_of(app, common.moment(now, app)))
+    with common.or_the_stop_file():
+        app = common.wired(new=False)
+    at = common.moment(now, app)
+    with common.or_the_stop_file():
+        seen = common.asked(lambda: status_of(app, at))
     if json:
         common.print_json(seen.as_json())
     else:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from beforehand.cli import common
-from beforehand.cli.who import who
 from beforehand.cli.words import some
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 WHAT = "all, a rule's id, sms, voice, email, or in full: rule:ID, channel:sms, webhook:NAME"
 
 Scope = Annotated[str, typer.Argument(metavar="WHAT", help=WHAT)]
-By = Annotated[str | None, typer.Option(help="Who says so; without it git's user.email, else the login")]
+By = Annotated[str | None, typer.Option(help="Who says so; without it git's user where the rules lie, else the login")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document")]
 
 
@@ -36,7 +35,7 @@ def stop(scope: Scope = "all", by: By = None, as_json: AsJson = False) -> None:
     wrong = stop_by_file(file, what)
     if not (wrong or as_json):
         typer.echo(f"{what} is stopped by the file {file.path}, for all that runs with it.")
-    done = stop_by_row(settings, what, who(by), wall_clock())
+    done = stop_by_row(settings, what, common.who(by, settings.rules), wall_clock())
     if as_json:
         said = {"file": str(file.path), "problems": [problem for problem in (wrong, done.row) if problem]}
         common.print_json({"scope": what, "stopped": done.standing, **said})
@@ -95,12 +94,13 @@ def resume(
     from beforehand import stopping
     from beforehand.wiring import stop_file_of
 
-    app = common.wired(new=False)
-    what = _resumed(app.settings, scope)
-    now = app.clock()
-    seen = common.asked(lambda: stopping.resuming(app, what, now))
+    with common.or_the_stop_file():
+        app = common.wired(new=False)
+        what, now = _resumed(app.settings, scope), app.clock()
+        seen = common.asked(lambda: stopping.resuming(app, what, now))
     going = seen.is_set and (yes or not seen.held.at_once)
-    wrong = common.asked(lambda: stopping.resume(app, what, who(by), now, seen.held)) if going else ""
+    says = common.who(by, app.settings.rules)
+    wrong = common.asked(lambda: stopping.resume(app, what, says, now, seen.held)) if going else ""
     if as_json:
         common.print_json(_plain(seen, going, wrong))
     else:

@@ -1,15 +1,11 @@
 """Who wrote the text of a rule, as far as git or the file can tell. Never a failure: an author may be unknown."""
 
-import getpass
 import os
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from beforehand.git import NoSuchCommit, git
-
-PATIENCE = 10.0
-"""Seconds that git may take for one question; an author is not worth a longer wait."""
+from beforehand.git import PATIENCE, NoSuchCommit, git, in_work_tree, user_of
 
 
 def authors_of(paths: Iterable[Path]) -> dict[Path, str]:
@@ -29,7 +25,7 @@ def authors_of(paths: Iterable[Path]) -> dict[Path, str]:
 
 
 def _in_folder(folder: Path, files: list[Path]) -> dict[Path, str]:
-    if not _in_git(folder):
+    if not in_work_tree(folder):
         return {path: owner for path in files if (owner := _owner(path))}
     committed, editor = _committed(folder, {path.name for path in files}), user_of(folder)
     authors = {path: committed.get(path.name) or editor for path in files}
@@ -55,24 +51,6 @@ def _committed(folder: Path, names: set[str]) -> dict[str, str]:
     return found
 
 
-def _in_git(folder: Path) -> bool:
-    try:
-        return git(folder, "rev-parse", "--is-inside-work-tree", timeout=PATIENCE).strip() == b"true"
-    except NoSuchCommit:
-        return False
-
-
-def user_of(folder: Path) -> str:
-    """Who works in this git work tree, by git's settings; empty where they do not say."""
-    said = {}
-    for key in ("name", "email"):
-        try:
-            said[key] = git(folder, "config", f"user.{key}", timeout=PATIENCE).decode(errors="replace").strip()
-        except NoSuchCommit:
-            said[key] = ""
-    return f"{said['name']} <{said['email']}>".strip() if said["email"] else said["name"]
-
-
 def _owner(path: Path) -> str:
     try:
         return path.owner()
@@ -93,16 +71,4 @@ def _login() -> str:
 
         return pwd.getpwuid(os.getuid()).pw_name
     except (ImportError, KeyError):
-        return ""
-
-
-def me(rules: Path) -> str:
-    """Who works here: the user of the git work tree that the rules lie in, else the login; empty where nobody knows.
-
-    By the same rule as an author, so that whoever wrote a text is known again.
-    """
-    folder = rules if rules.is_dir() else rules.parent
-    try:
-        return (user_of(folder) if _in_git(folder) else "") or getpass.getuser()
-    except (OSError, KeyError):
         return ""

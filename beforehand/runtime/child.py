@@ -73,6 +73,14 @@ class PrefectChild:
             await asyncio.sleep(0.2)
         return False
 
+    async def until_silent(self, patience: float) -> None:
+        """Come back when it has not said for ``patience`` seconds that it is well."""
+        heard, every = time.monotonic(), min(5.0, patience / 4)
+        while time.monotonic() - heard < patience:
+            await asyncio.sleep(every)
+            if await asyncio.to_thread(is_healthy, self.api, timeout=every):
+                heard = time.monotonic()
+
     async def ended(self) -> str:
         """Wait until the process has ended, and say how."""
         code = await self._process.wait() if self._process else 0

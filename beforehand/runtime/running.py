@@ -126,7 +126,7 @@ class Demo:
             sys.stdout.write("\n")
         else:
             shown.show_round(self._console, found)
-            shown.show_end(self._console, self._watch, house.addresses)
+            shown.show_end(self._console, self._watch, None if self._once else house.addresses)
         if self._once:
             return 1 if found.problems else 0
         await house.start_heartbeat()

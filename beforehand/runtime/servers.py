@@ -14,6 +14,10 @@ Well = Callable[[], None]
 
 LOOKS_EVERY = 0.5
 """Seconds between two looks whether a thread still lives."""
+STARTS_WITHIN = 600.0
+"""Seconds that Prefect's server may take to start: the first time it makes its database, and machines may be busy."""
+HUNG_AFTER = 120.0
+"""Seconds without an answer after which Prefect's server is taken for hung: a busy one was silent for one minute."""
 
 
 def in_thread(make: "Callable[[], InThread]") -> Callable[[Well], Awaitable[object]]:
@@ -38,17 +42,27 @@ def in_thread(make: "Callable[[], InThread]") -> Callable[[Well], Awaitable[obje
     return run
 
 
-def child_process(child: PrefectChild) -> Callable[[Well], Awaitable[object]]:
-    """How Prefect's server is run as a part: well once it answers, dead once the process ends."""
+def child_process(child: PrefectChild, *, patience: float = HUNG_AFTER) -> Callable[[Well], Awaitable[object]]:
+    """How Prefect's server is run as a part: well once it answers; dead once it ends or is silent for ``patience``."""
 
     async def run(well: Well) -> None:
+        ends: list[asyncio.Task[str] | asyncio.Task[None]] = []
         try:
             if child.pid is None:
                 await child.start()
-            if await child.until_healthy():
+            if not await child.until_healthy(STARTS_WITHIN) and child.pid is not None:
+                raise Died(f"the Prefect server did not start within {STARTS_WITHIN:.0f} s")
+            if child.pid is not None:
                 well()
-            raise Died(f"the Prefect server ended ({await child.ended()})")
+            ended, silent = asyncio.create_task(child.ended()), asyncio.create_task(child.until_silent(patience))
+            ends = [ended, silent]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if not ended.done():
+                raise Died(f"the Prefect server has not answered for {patience:.0f} s")
+            raise Died(f"the Prefect server ended ({ended.result()})")
         finally:
+            for waiting in ends:
+                waiting.cancel()
             await child.stop()
 
     return run

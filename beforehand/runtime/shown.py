@@ -99,11 +99,15 @@ def _channels(sent: Mapping[tuple[str, str], int]) -> list[str]:
     ]
 
 
-def show_end(console: Console, watch: Watch, addresses: Addresses) -> None:
-    """How long it took, and where to look."""
+def show_end(console: Console, watch: Watch, addresses: Addresses | None) -> None:
+    """How long it took, and where to look; None: everything ends now."""
     first, all_of_it = watch.seconds.get("first message"), watch.seconds["first round"]
     told = f"First message after {first} s, the" if first else "No new message; the"
-    console.print(f"{told} whole round after {all_of_it} s. Now open:")
+    console.print(f"{told} whole round after {all_of_it} s.")
+    if addresses is None:
+        console.print("Everything ends now; without --once it stays, and shows where to look.")
+        return
+    console.print("Now open:")
     show_addresses(console, addresses)
 
 

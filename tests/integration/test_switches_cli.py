@@ -18,6 +18,8 @@ from models.database import reading, writing
 from tests.deciding import NOON, House
 from tests.integration.out_world import POLICY, later, plan_messages
 
+WIRED = common.wired
+
 
 @pytest.fixture
 def house(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
@@ -192,3 +194,26 @@ def test_with_the_database_down_the_file_holds_and_that_is_said(house: House, ur
     (house.folder / "STOP").unlink()
     (house.folder / "STOP").mkdir()
     assert "NOTHING IS STOPPED" in said("stop").stderr
+
+
+@pytest.mark.parametrize("command", ["status", "resume"])
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        (None, "is not there, so it stops nothing"),
+        ("rule:late-order\nchannel:sms\n", "stops channel:sms, rule:late-order."),
+        ("late-order\n", "stops all ('late-order' is nothing that can be stopped)"),
+    ],
+)
+def test_with_the_database_down_status_and_resume_say_what_the_file_stops(
+    house: House, monkeypatch: pytest.MonkeyPatch, command: str, file: str | None, words: str
+) -> None:
+    house.settings["database_url"] = "postgresql://127.0.0.1:9/none"
+    monkeypatch.setattr(common, "wired", WIRED)
+    if file is not None:
+        (house.folder / "STOP").write_text(file)
+    done = said(command)
+    assert done.exit_code == 2
+    assert "The database does not answer" in done.stderr
+    assert words in done.stderr
+    assert house.app.stop_file.path.exists() == (file is not None)

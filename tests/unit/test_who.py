@@ -8,7 +8,8 @@ import pytest
 
 from beforehand.approving.masked import HIDDEN, scrubbed
 from beforehand.approving.who import is_among, same_person
-from beforehand.passes.authors import authors_of, me
+from beforehand.git import me
+from beforehand.passes.authors import authors_of
 
 EVA = "Eva Muster <eva@example.com>"
 
