@@ -202,6 +202,7 @@ async def test_prove_flow_crashes(night: Night, flow: str, victim: str, request:
         cluster.start()
         night.engine.dispose()
     run, took = await visible(night, flow, since)
+    assert took < 60, "seen as what it was within a minute of the kill, restarts included"
     await whole(night, flow)
     await works_again(night, flow)
     if flow == "dispatch":
