@@ -101,6 +101,11 @@ def look_around(connection: Connection, settings: Settings, clock: Clock, now: d
     )
 
 
+def living(connection: Connection, now: datetime) -> set[str]:
+    """The names (``boot``) of the processes that have shown themselves lately."""
+    return set(connection.execute(select(PROCESS.c.boot).where(PROCESS.c.seen_at > now - SILENT)).scalars())
+
+
 def processes(connection: Connection, now: datetime) -> list[ProcessSeen]:
     """The processes by their rows, the one in charge first, the longest running next."""
     holder = select(LEASE.c.holder).where(LEASE.c.duty == "heartbeat", LEASE.c.until > now)

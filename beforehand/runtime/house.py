@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from beforehand import approving, dispatching, passes
 from beforehand.heartbeat import Beat, Heartbeat, RuleBook
 from beforehand.heartbeat.dispatcher import Dispatcher
@@ -23,11 +25,13 @@ from beforehand.runtime.child import PrefectChild, is_healthy
 from beforehand.runtime.keeper import Died, Keeper, Part
 from beforehand.runtime.servers import child_process, in_thread
 from beforehand.runtime.words import Words
+from beforehand.surroundings import living
 from beforehand.wiring import App
 from flows.asking import keep_windows
 from flows.boot import new_boot
 from flows.environment import ui_of
 from flows.hands import Hands, hold, of_app
+from models.database import reading
 from models.terms import Terms
 
 if TYPE_CHECKING:
@@ -344,7 +348,14 @@ class House:
     async def _crash_dead_runs(self, now: datetime) -> int:
         from flows.reaper import crash_dead_runs
 
-        return await crash_dead_runs(self.boot, now)
+        return await crash_dead_runs(self.boot, now, await asyncio.to_thread(self._seen, now))
+
+    def _seen(self, now: datetime) -> set[str]:
+        try:
+            with reading(self.app.engine) as connection:
+                return living(connection, now)
+        except SQLAlchemyError:  # then Prefect's word alone counts
+            return set()
 
     async def _close(self) -> None:
         """Worker first, then dispatcher, heartbeat, post room and pages, the server last: each may need the next."""

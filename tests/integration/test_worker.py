@@ -296,8 +296,13 @@ async def test_runs_of_a_dead_process_are_marked_crashed(worker: Any, applicatio
     zombie = await run_now("dropped-callback")
     async with get_client() as client:
         await client.set_flow_run_state(zombie, Running(), force=True)
-        await client.update_flow_run(zombie, infrastructure_pid=worker.boot.replace(str(os.getpid()), "4194303"))
-        assert await crash_dead_runs(worker.boot, datetime.now(UTC)) == 1
+        elsewhere = f"elsewhere-{worker.boot}"
+        await client.update_flow_run(zombie, infrastructure_pid=elsewhere)
+        seen = {worker.boot, elsewhere}
+        assert await crash_dead_runs(worker.boot, datetime.now(UTC), seen) == 0, "it lives, whatever Prefect thinks"
+        gone = worker.boot.replace(str(os.getpid()), "4194303")
+        await client.update_flow_run(zombie, infrastructure_pid=gone)
+        assert await crash_dead_runs(worker.boot, datetime.now(UTC), {*seen, gone}) == 1, "no process of this machine"
         assert (await client.read_flow_run(zombie)).state.is_crashed()  # type: ignore[union-attr]
         worker.draining = False
         go.set()
