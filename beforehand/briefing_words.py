@@ -94,7 +94,7 @@ def _waiting(brief: "Brief") -> Iterator[str]:
         yield f"**Everything is held** since {since}: a backup was put back. Run `beforehand reconcile`."
     for scope in brief.stopped:
         what = "all sending" if scope == "all" else f"`{scope}`"
-        yield f"**Stopped by a person**: {what}. `beforehand resume {scope}` says what would go, then lets it go."
+        yield f"**Stopped by a person**: {what}. `beforehand resume {scope}` says what would go, `--yes` lets it go."
     told = {call.topic for call in brief.calls}
     for rest in brief.resting:
         if f"provider:{rest.name}" not in told:

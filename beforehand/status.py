@@ -12,7 +12,7 @@ from beforehand.passes.in_force import GONE, IN_FORCE, NOTICE, RULE_PASS, RULES
 from beforehand.stopping import standing_of
 from beforehand.surroundings import SKEW, Surroundings, look_around
 from beforehand.wiring import App
-from messaging.breaker import opened
+from messaging.breaker import is_until_seen, opened
 from messaging.held.runs import HeldRunView, open_runs, topic_of
 from messaging.journal.marks import held_since
 from messaging.policy import Brakes
@@ -168,7 +168,7 @@ def status_of(app: App, now: datetime) -> Status:
             ).scalar_one_or_none(),
             messages=_messages(connection),
             held_since=held_since(connection),
-            calls=_calls(connection),
+            calls=calls_to_staff(connection),
             resting=[
                 Resting(one.name, [channel.value for channel in one.channels], one.code, one.times, one.until)
                 for one in opened(connection)
@@ -187,7 +187,7 @@ def _of_sending(seen: Status) -> Iterator[Finding]:
         yield Finding("restore", said, "run `beforehand reconcile`; docs/how-to/restore-a-backup.md says what it does")
     for scope, by in seen.stopped.items():
         said = f"{scope} is stopped, by {by or 'nobody knows whom'}: what is due of it waits"
-        yield Finding("stopped", said, f"`beforehand resume {scope}` says what would go, and lets it")
+        yield Finding("stopped", said, f"`beforehand resume {scope}` says what would go, and with --yes lets it")
     asked = {topic_of(run.id) for run in seen.held_runs if run.asks}
     for call in (call for call in seen.calls if call.topic not in asked):
         yield Finding(call.topic, f"{call.said} (since {_utc(call.since)})", _what_to_do(call.topic))
@@ -244,8 +244,8 @@ def _of_around(seen: Status) -> Iterator[Finding]:
 
 
 def _what_to_do(topic: str) -> str:
-    kind = topic.partition(":")[0]
-    return _TO_DO.get(kind, "see the log")
+    do = _TO_DO.get(topic) or _TO_DO.get(topic.partition(":")[0], "see the log")
+    return f"{do}; `beforehand seen {topic}` says that somebody has looked" if is_until_seen(topic) else do
 
 
 _TO_DO = {
@@ -254,6 +254,9 @@ _TO_DO = {
     "rules": "bring the same rule files to every machine",
     "rule": "see the rule's templates and messages; `beforehand check`",
     "callbacks": "look at BEFOREHAND_PUBLIC_URL and the auth token; docs/how-to/callbacks.md",
+    "callback": "see the log; nothing was changed by it",
+    "mail:complaint": "see which rule sent it (`beforehand sent`); the address is not used again",
+    "mail:returned": "read the flagged mail in the Maildir",
 }
 
 
@@ -268,7 +271,7 @@ def _due(connection: Connection, now: datetime) -> Due:
     return Due(count, oldest)
 
 
-def _calls(connection: Connection) -> list[CallToStaff]:
+def calls_to_staff(connection: Connection) -> list[CallToStaff]:
     """What staff are called for; the rule files' own notice is told with the files."""
     n = NOTICE.c
     rows = connection.execute(select(n.topic, n.said, n.since).where(n.topic != RULES).order_by(n.since, n.topic))

@@ -1,7 +1,7 @@
 """Stop and resume, as whoever is on duty asks for them: the file on this machine first, then the row for all."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -139,7 +139,7 @@ def resuming(app: App, scope: str, now: datetime) -> Resuming:
         standing = standing_of(connection, app)
         since = connection.execute(select(switch.c.stopped_at).where(switch.c.scope == scope)).scalar_one_or_none()
         before, after = rows | in_file, (rows - {scope}) | _left_in_file(app, scope, in_file)
-        held = held_by(connection, before, after, now, since or _made_at(app, now))
+        held = held_by(connection, before, after, now, since or app.stop_file.since() or now)
     return Resuming(scope, scope in before, held, {key: by for key, by in standing.items() if key in after})
 
 
@@ -147,13 +147,6 @@ def _left_in_file(app: App, scope: str, in_file: frozenset[str]) -> frozenset[st
     if scope == "all" and app.stop_file.look().problem:
         return frozenset()  # lines that nobody can read stop all, and go with it
     return in_file - {scope}
-
-
-def _made_at(app: App, now: datetime) -> datetime:
-    try:
-        return datetime.fromtimestamp(app.stop_file.path.stat().st_mtime, UTC)
-    except OSError:
-        return now
 
 
 def resume(app: App, scope: str, by: str, now: datetime, held: Held) -> str:

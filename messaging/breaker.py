@@ -155,6 +155,15 @@ def close(connection: Connection, name: str, now: datetime) -> None:
     _log.info("%s is well again", name)
 
 
+UNTIL_SEEN = ("callbacks:", "callback:", "mail:")
+"""Beginnings of topics of which nothing tells that they are over: somebody says that they have looked."""
+
+
+def is_until_seen(topic: str) -> bool:
+    """Whether a notice lasts until somebody says that they have looked; the others end with what they tell of."""
+    return topic.startswith(UNTIL_SEEN)
+
+
 def call_staff(connection: Connection, topic: str, said: str, now: datetime) -> bool:
     """Tell staff what only they can put right: a row of ``notice`` and an error in the log, once while it lasts.
 

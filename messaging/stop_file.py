@@ -12,6 +12,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from messaging.consents import EVERY
@@ -75,6 +76,13 @@ class StopFile:
         if strange:
             return Said(ALL, f"{strange[0][:80]!r} is nothing that can be stopped")
         return Said(frozenset(lines) or ALL)
+
+    def since(self) -> datetime | None:
+        """When the file was last written; None where there is none."""
+        try:
+            return datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
+        except OSError:
+            return None
 
     def add(self, scope: str) -> None:
         """Put ``scope`` into the file, and make it. Raises OSError where that cannot be written."""

@@ -29,6 +29,7 @@ from beforehand.cli import (
     rules,
     sample,
     schema,
+    seen,
     status,
     switches,
     testing,
@@ -59,6 +60,7 @@ app.command("explain")(explain.explain)
 app.command("run")(preview.run)
 app.command("status")(status.status)
 app.command("doctor")(doctor.doctor)
+app.command("seen")(seen.seen)
 app.command("brief")(brief.brief)
 app.command("stop")(switches.stop)
 app.command("resume")(switches.resume)

@@ -62,7 +62,7 @@ def _lines(seen: "Status") -> Iterator[tuple[str, str]]:
     if seen.held_since:
         yield f"Everything is held since {seen.held_since:%Y-%m-%d %H:%M} UTC.", "red"
     for scope, by in seen.stopped.items():
-        yield f"Stopped: {scope} (by {by}); `beforehand resume {scope}` takes it back.", "red"
+        yield f"Stopped: {scope} (by {by}); `beforehand resume {scope}` says what would go.", "red"
     for one in seen.resting:
         again = f"; tried again at {one.until:%H:%M} UTC"
         often = f", {one.times} times in a row" if one.times > 1 else ""

@@ -49,7 +49,7 @@ def stop(scope: Scope = "all", by: By = None, as_json: AsJson = False) -> None:
 
 
 def _back(scope: str) -> str:
-    return f"`beforehand resume {scope}` takes it back."
+    return f"`beforehand resume {scope} --yes` takes it back."
 
 
 def _problems(scope: str, file: str, row: str, *, known: bool) -> None:
@@ -62,9 +62,9 @@ def _problems(scope: str, file: str, row: str, *, known: bool) -> None:
         typer.echo(f"Attention: the row in the database could not be written. {row}", err=True)
         if not file:
             typer.echo(
-                f"The file holds for what runs with it ON THIS MACHINE ONLY, until `beforehand resume {scope}` or "
-                "until it is taken away by hand. On other machines: the same command there. Once the database answers, "
-                "say it again.",
+                "The file holds for what runs with it ON THIS MACHINE ONLY, until "
+                f"`beforehand resume {scope} --yes` or until it is taken away by hand. On other machines: the same "
+                "command there. Once the database answers, say it again.",
                 err=True,
             )
         else:
@@ -83,11 +83,11 @@ def _scope(settings: "Settings", word: str) -> str:
 
 def resume(
     scope: Scope = "all",
-    yes: Annotated[bool, typer.Option("--yes", help="Go on, although something goes out at once")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without this it is only said")] = False,
     by: By = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take a stop back. Says first what would go out; where anything would go at once, it goes on with --yes only.
+    """Take a stop back. Without --yes it says what would go out, and changes nothing.
 
     Exit code 1: nothing was changed (--yes is missing, or it was not stopped), or another stop still holds something.
     """
@@ -98,7 +98,7 @@ def resume(
         app = common.wired(new=False)
         what, now = _resumed(app.settings, scope), app.clock()
         seen = common.asked(lambda: stopping.resuming(app, what, now))
-    going = seen.is_set and (yes or not seen.held.at_once)
+    going = seen.is_set and yes
     says = common.who(by, app.settings.rules)
     wrong = common.asked(lambda: stopping.resume(app, what, says, now, seen.held)) if going else ""
     if as_json:

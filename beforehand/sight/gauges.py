@@ -81,7 +81,7 @@ class Gauges(Collector):
         yield from _disks(self._app)
         try:
             with reading(self._app.engine) as connection:
-                found = list(_standing(connection, self._app.clock()))
+                found = list(_standing(connection, self._app, self._app.clock()))
         except SQLAlchemyError:
             yield _one("database_up", "1 where the database answered, else 0.", 0)
             return
@@ -111,13 +111,13 @@ def _parts(app: App) -> Iterator[Metric]:
     yield deaths
 
 
-def _standing(connection: Connection, now: datetime) -> Iterator[Metric]:
+def _standing(connection: Connection, app: App, now: datetime) -> Iterator[Metric]:
     yield from _queue(connection, now)
     yield _one("messages_held", "Messages that are held.", _up_to(connection, select(message.c.id).where(HELD)))
     unsettled = _up_to(connection, select(message.c.id).where(UNSETTLED))
     yield _one("messages_unsettled", "Messages of which nobody knows yet whether they went.", unsettled)
     yield from _held_runs(connection)
-    yield from _switches(connection, now)
+    yield from _switches(connection, app, now)
     resting = {channel.value: 0 for channel in Channel} | dict.fromkeys(ACCOUNTS.values(), 0)
     resting |= {one.name: 1 for one in opened(connection)}
     yield _by("breaker_open", "1 where an account or a channel rests because it is at fault.", "name", resting)
@@ -151,13 +151,17 @@ def _held_runs(connection: Connection) -> Iterator[Metric]:
     yield _by("held_run_reach", "What they would reach in all, in customers or subjects.", "state", reach)
 
 
-def _switches(connection: Connection, now: datetime) -> Iterator[Metric]:
+def _switches(connection: Connection, app: App, now: datetime) -> Iterator[Metric]:
     rows = connection.execute(select(switch.c.scope, switch.c.stopped_at).where(switch.c.stopped_at.is_not(None)))
-    set_now = {row.scope: row.stopped_at for row in rows if scope_class(row.scope) != "other"}
+    in_file = dict.fromkeys(app.stop_file.halted(), app.stop_file.since() or now)
+    by_row = {row.scope: row.stopped_at for row in rows if scope_class(row.scope) != "other"}
+    set_now = in_file | by_row
     kinds = Counter(scope_class(scope) for scope in set_now)
     everything = {"all": 0, "channel": 0, "rule": 0, "webhook": 0} | kinds
     age = (now - min(set_now.values())).total_seconds() if set_now else 0.0
-    yield _by("kill_switches_set", "Kill switches that are set, by what they stop.", "scope", everything)
+    yield _by(
+        "kill_switches_set", "Kill switches that are set, by what they stop; the stop file's, too.", "scope", everything
+    )
     yield _one("kill_switch_age_seconds", "Since when the oldest of them is set.", max(0.0, age))
     yield _one("restore_hold", "1 while all is held because a database was restored.", int(is_held(connection)))
 

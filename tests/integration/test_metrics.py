@@ -1,6 +1,7 @@
 """Metrics tell what was really done: names by Prometheus' conventions, values by what the post room and rows say."""
 
 import asyncio
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from messaging import switches
 from messaging.claims import message
 from messaging.consents import suppress
 from messaging.onlookers import Passed, Suppressed, look_away, look_on, tell, tell_once_committed
+from messaging.stop_file import StopFile
 from models.database import reading, writing
 from models.staff import HeldRun, Process
 from tests.deciding import NOON, House
@@ -164,6 +166,16 @@ def test_how_things_stand(engine: Engine, tmp_path: Path) -> None:
     assert now("part_deaths_total", part="worker") == 1
     assert now("breaker_open", name="twilio") == 0
     assert now("disk_free_bytes", folder="var") > 0
+
+
+def test_a_stop_by_the_file_alone_is_counted(sqlite_engine: Engine, tmp_path: Path) -> None:
+    file = StopFile(tmp_path / "STOP")
+    house = House(sqlite_engine, tmp_path, {"stop_file": file.path})
+    file.add("channel:sms")  # with the database down nothing else is written; the alerts must know all the same
+    os.utime(file.path, (0, later(hours=-5).timestamp()))
+    now = Seen(App(house.app.settings, sqlite_engine, lambda: NOW)).now
+    assert (now("kill_switches_set", scope="channel"), now("kill_switches_set", scope="all")) == (1, 0)
+    assert now("kill_switch_age_seconds") == 5 * 3600
 
 
 def test_a_database_that_is_away_is_told_and_hides_nothing_else(sqlite_engine: Engine, tmp_path: Path) -> None:

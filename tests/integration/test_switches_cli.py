@@ -111,9 +111,19 @@ def test_resume_says_what_else_is_stopped(house: House) -> None:
     assert said("resume", "rule:late-order").exit_code == 1
     said("stop", "rule:late-order")
     said("stop", "channel:sms")
-    done = said("resume", "late-order")
-    assert (done.exit_code, "channel:sms" in done.stdout) == (1, True)
-    assert said("resume", "channel:sms").exit_code == 0
+    done = said("resume", "late-order", "--yes")
+    assert (done.exit_code, "late-order goes on" in done.stdout, "channel:sms" in done.stdout) == (1, True, True)
+    assert said("resume", "channel:sms", "--yes").exit_code == 0
+
+
+def test_a_look_changes_nothing_even_where_nothing_is_due_yet(house: House) -> None:
+    plan_messages(house.engine, 2, due_at=later(hours=8))
+    said("stop")
+    done = said("resume")
+    assert (done.exit_code, "2 within 24 hours" in done.stdout) == (1, True)
+    assert "Nothing was changed: `beforehand resume all --yes`" in done.stdout
+    assert file_of(house).halted() == {"all"}
+    assert told("resume", "--yes")["resumed"]
 
 
 def test_resume_says_first_what_would_go_by_rule_and_channel(house: House) -> None:
@@ -144,7 +154,7 @@ def test_resume_tells_only_what_no_other_stop_holds(house: House) -> None:
     said("stop", "sms")
     said("stop", "late-order")
     assert told("resume", "late-order")["at_once"] == 1
-    assert told("resume", "sms")["at_once"] == 0  # its rule is still stopped: nothing would go, so it goes on
+    assert told("resume", "sms", "--yes")["at_once"] == 0  # its rule is still stopped
     assert told("resume", "late-order")["at_once"] == 3
 
 
@@ -189,7 +199,7 @@ def test_with_the_database_down_the_file_holds_and_that_is_said(house: House, ur
     assert done.exit_code == 1
     assert "rule:late-order is stopped by the file" in done.stdout
     assert "THIS MACHINE ONLY" in done.stderr
-    assert "until `beforehand resume rule:late-order`" in done.stderr
+    assert "until `beforehand resume rule:late-order --yes`" in done.stderr
     assert file_of(house).halted() == {"rule:late-order"}
     (house.folder / "STOP").unlink()
     (house.folder / "STOP").mkdir()
