@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient, get_client
@@ -34,10 +35,12 @@ from prefect.utilities.callables import parameter_schema
 
 from flows import mark
 from flows.environment import HEAVY_LIMIT, POOL
+from flows.slots import SLUG, slug_of
 from flows.wishes import OURS, Wanted, wanted
 from flows.worker import InProcess
 
-SLUG = "rule-"
+READ_AT_ONCE = 200
+"""The most that Prefect's server gives in one answer."""
 PAGE, PAGES = 50, 5
 """Deployments that are read at once, and how many such pages side by side."""
 AT_ONCE = 2
@@ -144,6 +147,30 @@ async def deployment_ids(names: Sequence[str] | None = None) -> dict[str, UUID]:
     """Our deployments, all or those of ``names``: name to id."""
     async with get_client() as client:
         return {found.name: found.id for found in await _ours(client, names)}
+
+
+async def paused_schedules() -> dict[str, frozenset[str]]:
+    """Schedules of ours that staff paused: the deployment's name to their slugs. Reads the answers as they come, since
+    to make two hundred deployments of them would take us a second each time.
+    """
+    only = DeploymentFilter(tags=DeploymentFilterTags(all_=[OURS])).model_dump(mode="json")
+    found: dict[str, frozenset[str]] = {}
+    async with get_client() as client:
+        for offset in count(0, READ_AT_ONCE):
+            asked = {
+                "deployments": only,
+                "offset": offset,
+                "limit": READ_AT_ONCE,
+                "sort": DeploymentSort.NAME_ASC.value,
+            }
+            page = (await client.request("POST", "/deployments/filter", json=asked)).json()
+            for one in page:
+                slugs = [s["slug"] for s in one["schedules"] if s["slug"] and (one["paused"] or not s["active"])]
+                if ours := frozenset(slug for slug in slugs if slug.startswith(SLUG)):
+                    found[one["name"]] = ours
+            if len(page) < READ_AT_ONCE:
+                return found
+    return found
 
 
 async def start_run(deployment_id: UUID) -> UUID:
@@ -261,7 +288,7 @@ class _Ground:
 
 def _schedules(wish: Wanted) -> list[DeploymentScheduleCreate]:
     return [
-        DeploymentScheduleCreate(schedule=CronSchedule(cron=cron, timezone=wish.zone), slug=f"{SLUG}{number}")
+        DeploymentScheduleCreate(schedule=CronSchedule(cron=cron, timezone=wish.zone), slug=slug_of(number))
         for number, cron in enumerate(wish.crons, start=1)
     ]
 

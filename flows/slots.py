@@ -8,9 +8,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from prefect.server.schemas.schedules import CronSchedule
 
+SLUG = "rule-"
+"""How the slugs begin of the schedules that come from a rule's file; staff may add others by hand."""
 LONGEST_GRACE = timedelta(hours=1)
 CLOCKS_CHANGE = timedelta(hours=3)
 """By no more than this are clocks set back anywhere."""
+
+
+def slug_of(number: int) -> str:
+    """The slug of the schedule for a rule's cron line of this ``number``, from 1: pauses by staff hang on it."""
+    return f"{SLUG}{number}"
 
 
 async def slots(crons: Sequence[str], zone: str, *, after: datetime, until: datetime) -> list[datetime]:

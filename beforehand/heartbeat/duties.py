@@ -93,6 +93,7 @@ def duties(hands: Hands, work: Work, book: RuleBook, prefect: PrefectWatch) -> l
         Beat("windows", 5, prefect.keep_windows),
         Beat("reap", 10, reap),
         Beat("fall back", 10, prefect.passes_without),
+        Beat("pauses", 30, prefect.look_at_pauses),
         Beat("held runs", 5, held_runs),
         Beat("mail", 5, mail),
         Beat("receipts", 30, receipts),

@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from beforehand.heartbeat.pauses import Pauses
 from flows.hands import Hands
-from flows.slots import grace, slots
+from flows.slots import grace, slots, slug_of
 from messaging.onlookers import PrefectSeen, tell
 from models.terms import Terms
 from models.vocabulary import RUNNING
@@ -27,7 +28,7 @@ class PrefectSide:
 
     ``crash_dead_runs`` gives how many runs it marked. ``tell_rules`` shows staff the rules in force, and why an edit of
     them was refused. ``tell_events`` tells what happened, and gives how many events Prefect was found to have.
-    them was refused. ``keep_windows`` opens and closes the windows in which held runs are answered.
+    ``keep_windows`` opens and closes the windows in which held runs are answered. ``pauses`` keep what staff paused.
     """
 
     is_up: Callable[[], bool]
@@ -36,6 +37,7 @@ class PrefectSide:
     tell_rules: Callable[[Mapping[str, Terms], str], Awaitable[object]] | None = None
     tell_events: Callable[[], Awaitable[int]] | None = None
     keep_windows: Callable[[], Awaitable[object]] | None = None
+    pauses: Pauses | None = None
 
 
 class PrefectWatch:
@@ -88,6 +90,11 @@ class PrefectWatch:
         if self.up and self._side.keep_windows:
             await self._side.keep_windows()
 
+    async def look_at_pauses(self) -> None:
+        """Keep what staff paused, while Prefect is up: it cannot be asked later."""
+        if self.up and self._side.pauses:
+            await self._side.pauses.look()
+
     async def look(self) -> None:
         """Notice Prefect coming and going."""
         up = await asyncio.to_thread(self._side.is_up)
@@ -121,29 +128,35 @@ class PrefectWatch:
             log.warning("%s runs of a process that is gone were marked Crashed", count)
 
     async def passes_without(self) -> None:
-        """With Prefect down past a rule's grace, run its pass here; its slot keeps it from being done twice."""
+        """With Prefect down past a rule's grace, run its pass here; its slot keeps it from being done twice.
+
+        A schedule that staff had paused stays paused.
+        """
         if self._down_since is None:
             return
         now = self._hands.clock()
         since = max(self._down_since - JUST_BEFORE, now - LOOK_BACK)
+        paused = await asyncio.to_thread(self._side.pauses.kept) if self._side.pauses else lambda _: frozenset[str]()
         failed: Exception | None = None
         for terms in list(self._hands.rules().values()):
-            if terms.status in RUNNING and terms.cron:
+            off = paused(terms.rule_id)
+            crons = [cron for number, cron in enumerate(terms.cron, start=1) if slug_of(number) not in off]
+            if terms.status in RUNNING and crons:
                 try:
-                    await self._pass_without(terms, since, now)
+                    await self._pass_without(terms.rule_id, crons, since, now)
                 except Exception as error:  # the next rule has its pass all the same
                     failed = error
         if failed:
             raise failed
 
-    async def _pass_without(self, terms: Terms, since: datetime, now: datetime) -> None:
+    async def _pass_without(self, rule_id: str, crons: Sequence[str], since: datetime, now: datetime) -> None:
         zone = self._hands.time_zone
-        past = await slots(terms.cron, zone, after=since, until=now)
-        missed = [slot for slot in past if now - slot > await grace(terms.cron, zone, slot)]
-        if not missed or (terms.rule_id, missed[-1]) in self._done_without:
+        past = await slots(crons, zone, after=since, until=now)
+        missed = [slot for slot in past if now - slot > await grace(crons, zone, slot)]
+        if not missed or (rule_id, missed[-1]) in self._done_without:
             return
-        figures = await asyncio.to_thread(self._hands.run_rule, terms.rule_id, now, missed[-1])
-        self._done_without.add((terms.rule_id, missed[-1]))
+        figures = await asyncio.to_thread(self._hands.run_rule, rule_id, now, missed[-1])
+        self._done_without.add((rule_id, missed[-1]))
         if not figures.skipped:
             said = "%s: the pass of %s was run without Prefect, %s matched, %s planned"
-            log.warning(said, terms.rule_id, missed[-1].isoformat(), figures.matched, figures.planned)
+            log.warning(said, rule_id, missed[-1].isoformat(), figures.matched, figures.planned)

@@ -16,6 +16,7 @@ from beforehand import approving, dispatching, passes
 from beforehand.heartbeat import Beat, Heartbeat, RuleBook
 from beforehand.heartbeat.dispatcher import Dispatcher
 from beforehand.heartbeat.duties import Work, duties, send_due, watching
+from beforehand.heartbeat.pauses import Paused, Pauses
 from beforehand.heartbeat.prefect import PrefectSide, PrefectWatch
 from beforehand.heartbeat.presence import EVERY, Presence
 from beforehand.parts import CHOSEN, PartName, Parts
@@ -107,6 +108,7 @@ class House:
             self._tell_rules,
             self._tell_events,
             lambda: keep_windows(self.app),
+            Pauses(app.engine, app.clock, self._paused),
         )
         self.watch = PrefectWatch(side, self.hands)
         self._keepers = {part.name: Keeper(part, self.parts, self._words.tell) for part in self._all_parts()}
@@ -332,6 +334,11 @@ class House:
         if everything and not interrupted():
             await install(self.app.engine, self.app.clock)
         return done
+
+    async def _paused(self) -> Paused:
+        from flows.deployments import paused_schedules
+
+        return await paused_schedules()
 
     async def _tell_events(self) -> int:
         from flows.news import News

@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from beforehand.heartbeat import Beat, Heartbeat
 from beforehand.heartbeat.duties import Resting, Work, run_event_rules, send_due, take_steps
 from beforehand.heartbeat.lease import give_back, take
+from beforehand.heartbeat.pauses import Paused, Pauses
 from beforehand.heartbeat.prefect import PrefectSide, PrefectWatch
 from beforehand.passes import AdvanceReport
 from beforehand.passes.outcome import Outcome
@@ -275,6 +276,50 @@ async def test_passes_go_on_without_prefect_past_their_grace() -> None:
     world.now = NOON + timedelta(minutes=61)
     await world.watch.passes_without()
     assert world.passes[1:] == [("quarterly", NOON + timedelta(minutes=45)), ("daily", NOON)]
+
+
+async def test_what_staff_paused_stays_paused_without_prefect(engine: Engine) -> None:
+    """Seen: with Prefect down, the house sent by a rule that staff had paused in Prefect's UI."""
+    world = World(
+        rule("paused", "*/15 * * * *"), rule("half", "*/15 * * * *", "10 * * * *"), rule("on", "*/15 * * * *")
+    )
+    found = {"paused": frozenset({"rule-1"}), "half": frozenset({"rule-1"})}
+    asked, ticks = list[float](), [100.0]
+
+    async def ask() -> Paused:
+        asked.append(ticks[0])
+        ticks[0] += 2
+        return found
+
+    def watch() -> PrefectWatch:
+        pauses = Pauses(engine, lambda: world.now, ask, lambda: ticks[0])
+        return PrefectWatch(PrefectSide(lambda: world.up, world.line_up, world.dead, pauses=pauses), world.hands)
+
+    before = watch()
+    await before.look_at_pauses()
+    assert asked == [], "Prefect is down, and cannot be asked"
+    world.up = True
+    await before.look()
+    for _ in range(5):
+        await before.look_at_pauses()
+        ticks[0] += 30
+    assert asked == [100.0, 222.0], "two seconds' work for Prefect: at most a fiftieth of the time"
+    world.up, world.now = False, NOON + timedelta(minutes=40)
+    after = watch()  # another process, or this one started again
+    world.now += timedelta(minutes=95)
+    await after.passes_without()
+    assert sorted(world.passes) == [("half", NOON + timedelta(minutes=70)), ("on", NOON + timedelta(minutes=105))]
+
+    found.clear()
+    world.up = True
+    ticks[0] += 1000
+    await after.look()
+    await after.look_at_pauses()
+    world.up = False
+    await after.look()
+    world.now += timedelta(hours=1)
+    await after.passes_without()
+    assert "paused" in [rule_id for rule_id, _ in world.passes], "staff let it go on"
 
 
 def test_an_event_rule_that_fails_rests_before_its_next_try() -> None:

@@ -167,7 +167,7 @@ async def test_a_pause_by_staff_survives_an_edit_of_the_rule(server: str, applic
     from prefect.client.schemas.actions import DeploymentScheduleCreate
     from prefect.client.schemas.schedules import CronSchedule
 
-    from flows.deployments import deployment_ids
+    from flows.deployments import deployment_ids, paused_schedules
 
     await line_up(LATE_ORDER)
     (schedule,) = await schedules_of("late-order")
@@ -176,6 +176,7 @@ async def test_a_pause_by_staff_survives_an_edit_of_the_rule(server: str, applic
         deployment = (await deployment_ids())["late-order"]
         await client.update_deployment_schedule(deployment, schedule.id, active=False)
         await client.create_deployment_schedules(deployment, [by_hand])
+    assert (await paused_schedules())["late-order"] == {"rule-1"}
     again = await line_up(LATE_ORDER)
     assert ("late-order" in again.same, again.changed) == (True, [])
     edited = replace(LATE_ORDER, version="b" * 64, cron=("0 * * * *", "0 9 * * 1"))
@@ -185,6 +186,14 @@ async def test_a_pause_by_staff_survives_an_edit_of_the_rule(server: str, applic
     assert (await deployment_ids())["late-order"] == deployment
     assert (await line_up(replace(edited, version="c" * 64, cron=()))).changed == ["late-order"]
     assert [one.slug for one in await schedules_of("late-order")] == [None]
+    assert "late-order" not in await paused_schedules(), "staff's own schedule is none of the rule's"
+    await line_up(LATE_ORDER)
+    async with get_client() as client:
+        await client.pause_deployment(deployment)
+    assert (await paused_schedules())["late-order"] == {"rule-1"}
+    async with get_client() as client:
+        await client.resume_deployment(deployment)
+    assert "late-order" not in await paused_schedules()
 
 
 async def test_only_live_rules_have_a_deployment(server: str, application: Application) -> None:
