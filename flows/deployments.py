@@ -6,10 +6,10 @@ that staff added by hand stays.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
+from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient, get_client
@@ -154,23 +154,24 @@ async def paused_schedules() -> dict[str, frozenset[str]]:
     to make two hundred deployments of them would take us a second each time.
     """
     only = DeploymentFilter(tags=DeploymentFilterTags(all_=[OURS])).model_dump(mode="json")
-    found: dict[str, frozenset[str]] = {}
+    read: list[dict[str, Any]] = []
     async with get_client() as client:
-        for offset in count(0, READ_AT_ONCE):
-            asked = {
-                "deployments": only,
-                "offset": offset,
-                "limit": READ_AT_ONCE,
-                "sort": DeploymentSort.NAME_ASC.value,
-            }
+        more = True
+        while more:
+            asked = {"deployments": only, "offset": len(read), "limit": READ_AT_ONCE, "sort": "NAME_ASC"}
             page = (await client.request("POST", "/deployments/filter", json=asked)).json()
-            for one in page:
-                slugs = [s["slug"] for s in one["schedules"] if s["slug"] and (one["paused"] or not s["active"])]
-                if ours := frozenset(slug for slug in slugs if slug.startswith(SLUG)):
-                    found[one["name"]] = ours
-            if len(page) < READ_AT_ONCE:
-                return found
-    return found
+            read += page
+            more = len(page) == READ_AT_ONCE
+    paused = {one["name"]: frozenset(_paused_of(one)) for one in read}
+    return {name: slugs for name, slugs in paused.items() if slugs}
+
+
+def _paused_of(deployment: Mapping[str, Any]) -> Iterator[str]:
+    """The slugs of a deployment's schedules from the rule's file that do not fire."""
+    for schedule in deployment["schedules"]:
+        slug = schedule["slug"] or ""
+        if slug.startswith(SLUG) and (deployment["paused"] or not schedule["active"]):
+            yield slug
 
 
 async def start_run(deployment_id: UUID) -> UUID:
