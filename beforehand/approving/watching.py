@@ -182,7 +182,7 @@ class _Look:
     def _stop(self, said: str, figures: Figures, rule: Rule | None) -> None:
         """Nothing more goes before a person has looked again; what has not left comes back when they approve."""
         run, hours = self.run, self.app.settings.approval_hours
-        back = going.stop_going(self.connection, run.id)
+        back = going.stop_going(self.connection, run.id, self.now)
         values: dict[str, Any] = {"state": HeldState.STOPPED, "said": said}
         values["expires_at"] = runs.expires(rule.terms, self.now, hours) if rule else self.now + timedelta(hours=hours)
         if run.rest_at is None:

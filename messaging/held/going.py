@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, Connection, and_, case, func, literal, or_, select, update
 
 from messaging.candidates import TABLES, UNDECIDED, match, message
+from messaging.claims import return_claims
 from messaging.guards.brake import REFUSED, held_run
 from messaging.taken_back import take_back
 from models.types import UTCDateTime
@@ -26,6 +27,9 @@ TO_CALL = (WebhookState.PLANNED, WebhookState.CALLING)
 
 NOT_LEFT = (MessageState.PLANNED, MessageState.QUEUED)
 """States of a message that is certainly with nobody but us, and held by nothing else."""
+
+NOT_ARMED = (*NOT_LEFT, MessageState.CLAIMED)
+"""The same, and what a dispatcher has taken: until it is armed it has certainly not left."""
 
 
 def of_run(run_id: int) -> ColumnElement[bool]:
@@ -76,12 +80,13 @@ def let_go(connection: Connection, run_id: int, now: datetime, *, most: int | No
     return int(connection.execute(update(match).where(held).values(values)).rowcount)
 
 
-def stop_going(connection: Connection, run_id: int) -> int:
+def stop_going(connection: Connection, run_id: int, now: datetime) -> int:
     """Hold back what has been let go and not been taken, and what has not left. Returns how many matches that were."""
+    return_claims(connection, messages_of(run_id), now)
     begun_nothing = and_(of_run(run_id), match.c.state == MatchState.OPEN, match.c.started_at.is_(None))
     back = update(match).where(begun_nothing).values(state=MatchState.HELD, reason=Reason.BRAKE)
     count = int(connection.execute(back).rowcount)
-    held = update(message).where(messages_of(run_id), message.c.state.in_(NOT_LEFT))
+    held = update(message).where(messages_of(run_id), message.c.state.in_(NOT_ARMED))
     connection.execute(held.values(state=MessageState.HELD, reason=Reason.BRAKE))
     return count
 
@@ -109,10 +114,11 @@ def end_all(connection: Connection, run_id: int, now: datetime) -> int:
 
     ``seen_at`` becomes ``now``: it is refused for as long as it goes on matching from here on.
     """
+    return_claims(connection, messages_of(run_id), now)
     held = update(match).where(of_run(run_id), match.c.state == MatchState.HELD)
     withheld = {"state": MatchState.WITHHELD, "reason": Reason.BRAKE_REFUSED, "seen_at": now, "due_at": None}
     count = int(connection.execute(held.values(withheld | {"gives_up_at": None})).rowcount)
-    waiting = message.c.state.in_((*NOT_LEFT, MessageState.HELD))
+    waiting = message.c.state.in_((*NOT_ARMED, MessageState.HELD))
     cancelled = {"state": MessageState.CANCELLED, "reason": Reason.BRAKE_REFUSED, "ended_at": now}
     connection.execute(update(message).where(messages_of(run_id), waiting).values(cancelled))
     begun = update(match).where(of_run(run_id), match.c.state == MatchState.OPEN)

@@ -25,6 +25,7 @@ from models.database import reading, writing
 from models.housekeeping import RuleInForce
 from models.vocabulary import HeldState, MessageState
 from tests.deciding import NOON, House
+from tests.holding import states
 
 HOUR = timedelta(hours=1)
 
@@ -122,6 +123,33 @@ def test_what_was_on_the_wire_as_a_person_refused_does_not_go_afterwards(house: 
     text(house).write_text("Good day.\n")
     dispatch_due(house.app, NOON + HOUR)
     assert len(bodies(room)) == gone
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_what_is_claimed_as_its_run_is_stopped_does_not_leave(house: House, room: PostRoom, refused: bool) -> None:
+    """A batch is claimed at once and goes bit by bit, for seconds or, by a slow sender, for minutes."""
+    run, done = held(house), []
+    say(house, run, yes=True)
+    advance(house.app, NOON)
+
+    def between() -> bool:
+        if not done and states(house, models.Message) == {"claimed": 2}:
+            text(house).write_text("Something else.\n")
+            done.extend(watch(house.app, NOON).stopped)
+            if refused:
+                say(house, run, yes=False)
+        return False
+
+    dispatch_due(house.app, NOON, stopping=between)
+    assert done == [run]
+    assert bodies(room) == []
+    assert set(house.rows(models.Message, "state")) == {"cancelled" if refused else "held"}
+    assert set(house.rows(models.Attempt, "state", "ended_at")) == {("returned", NOON)}
+    if refused:
+        return
+    say(house, run, yes=True)
+    dispatch_due(house.app, NOON)
+    assert ["Something else." in body for body in bodies(room)] == [True, True], "a yes brings them back"
 
 
 @pytest.mark.parametrize("what", ["voucher", "task"])
