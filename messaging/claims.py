@@ -1,4 +1,4 @@
-"""Around the claim: what was claimed, what was not and why, where each message may stand, and how claims are taken back."""
+"""Around the claim: what was claimed, what was not and why, where each message may stand; how claims are taken back."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

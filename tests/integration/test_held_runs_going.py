@@ -28,9 +28,10 @@ from messaging.cancelling import cancel
 from messaging.candidates import TABLES, match, message
 from messaging.events_out import untold
 from messaging.held.rates import Figures
+from messaging.replies import waiting
 from messaging.webhooks import queue
 from models.database import reading, writing
-from models.vocabulary import HeldState, Reason
+from models.vocabulary import Channel, HeldState, Reason
 from tests.deciding import NOON, House
 from tests.holding import HOUR, MINUTE, approve, crowd, held_house, hold, leave, notices, refuse, states
 
@@ -423,6 +424,48 @@ def test_one_run_that_cannot_be_looked_at_does_not_keep_the_others(
     monkeypatch.setattr("beforehand.approving.watching.end", one_fails)
     assert len(watch(house.app, NOON + timedelta(days=2)).expired) == 1
     assert held_run(house.app, first.id).state is HeldState.WAITING
+
+
+def offered(house: House, rule_id: str, priority: int, more: str = "", **terms: Any) -> None:
+    """A marketing rule that waits for room where the cap has none."""
+    house.rule(
+        rule_id,
+        purpose="marketing",
+        priority=priority,
+        steps="  - {send: hello, by: [sms]}",
+        limits=f"{{once_per: customer{more}, when_capped: defer}}",
+        **terms,
+    )
+
+
+@pytest.mark.parametrize("held_by", ["brake", "maybe_stop"])
+def test_what_is_held_and_gives_way_to_a_cap_stays_held_for_the_same_reason(house: House, held_by: str) -> None:
+    """Whoever lets it go again knows it by its reason: with another one it would be held for ever."""
+    house.settings |= {"caps": {"marketing": "1 per 7 days"}, "consent_needed": []}
+    offered(house, "hello", 10, ", brake: 10%")
+    run = approve(house, hold(house))
+    advance(house.app, NOON)
+    if held_by == "brake":
+        _texts(house, NOON)
+        assert watch(house.app, NOON + MINUTE).stopped == [run.id]
+    else:
+        with writing(house.engine) as connection:
+            waiting.hold(connection, house.rows(models.Customer, "id"), [Channel.SMS])
+    assert set(house.rows(models.Message, "state", "reason")) == {("held", held_by)}
+    offered(house, "greater", 20, ", brake: 100%")
+    assert run_rule(house.app, "greater", NOON + MINUTE).displaced == 3
+    house.set(models.Message, lambda c: c.rule_id == "greater", state="delivered", ended_at=NOON + MINUTE, tries=1)
+    mine = [row[1:] for row in house.rows(models.Message, "rule_id", "state", "reason", "due_at") if row[0] == "hello"]
+    later = NOON + timedelta(days=7, hours=1)
+    assert mine == [("held", held_by, later)] * 3
+    if held_by == "brake":
+        approve(house, run, NOON + 2 * MINUTE)
+    else:
+        with writing(house.engine) as connection:
+            waiting.let_everybody_go(connection)
+    assert leave(house, later) == 3
+    watch(house.app, later + 31 * MINUTE)
+    assert held_run(house.app, run.id).rest_at == later + 31 * MINUTE
 
 
 # -- the question ------------------------------------------------------------------------------------------------
