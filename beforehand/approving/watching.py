@@ -7,6 +7,7 @@ for a moment, is acted on when two looks have seen it (:mod:`beforehand.approvin
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,7 +29,7 @@ from messaging.held.rates import Figures, figures_of
 from messaging.plan import one_decision_at_a_time
 from messaging.steps import Run, first_speaking, leading_waits
 from models.database import reading, writing
-from models.terms import after
+from models.terms import Wait, after
 from models.vocabulary import HeldState
 from rules.loader import Rule
 
@@ -40,6 +41,7 @@ TEXTS_CHANGED = "the texts were changed after the approval"
 NOT_LIVE = "the rule is not live any more"
 UNREADABLE = "the rule's text cannot be read any more"
 ENDED_BY_OTHERS = "all of it was cancelled or ended otherwise, so there is nothing left to answer"
+UNHEARD = "nobody knows whether any of the first few arrived"
 HANGS = "some of the first few have neither left nor ended after {days} days"
 
 PATIENCE = timedelta(days=3)
@@ -146,7 +148,9 @@ class _Look:
     def _go(self) -> None:
         rule = rule_of_run(self.app, self.connection, self.run)
         figures = figures_of(self.connection, self.run.id, self.run.decided_at or self.run.held_at)
-        wrong = UNREADABLE if rule is None else self._changed(rule) or figures.stopped_by() or self._hangs(rule)
+        wrong = (
+            UNREADABLE if rule is None else self._changed(rule) or figures.stopped_by() or self._first_few_fail(rule)
+        )
         if wrong or rule is None:
             self._stop(wrong, figures, rule)
             return
@@ -162,12 +166,25 @@ class _Look:
         texts = policy_of(self.app).digest_of(sorted(runs.templates_in(rule.terms)))
         return "" if texts == self.run.texts else TEXTS_CHANGED
 
-    def _hangs(self, rule: Rule) -> str:
-        """Why a person must look at the first few though nothing bad came back. The waits of their rule are given."""
-        run, key = self.run, self.run.id
-        waits = leading_waits(rule.terms.steps)
-        if run.state is not HeldState.CANARY or not self._first_few_are_open(len(waits)):
+    def _first_few_fail(self, rule: Rule) -> str:
+        """Why a person must look at the first few though nothing bad came back."""
+        if self.run.state is not HeldState.CANARY:
             return ""
+        waits = leading_waits(rule.terms.steps)
+        return self._hangs(waits) if self._first_few_are_open(len(waits)) else self._unheard()
+
+    def _unheard(self) -> str:
+        """All have ended, and nothing is known of any, not even that it failed. What a person has seen is theirs."""
+        heard = self._heard()
+        unheard = heard.lost and not heard.taken and going.count_held(self.connection, self.run.id)
+        return UNHEARD if unheard else ""
+
+    def _heard(self) -> going.Heard:
+        return going.heard_of(self.connection, self.run.id, self.run.decided_at or self.run.held_at)
+
+    def _hangs(self, waits: Sequence[Wait]) -> str:
+        """The first few take too long. The waits of their rule are given."""
+        run, key = self.run, self.run.id
         ends = run.canary_at or run.held_at
         for wait in waits:
             lasts = wait.lasts or wait.at_most
@@ -211,19 +228,19 @@ class _Look:
     def _look_at_canary(self, first: Run, waits: int) -> None:
         """Let the rest go once all of the first few have gone or ended, and we have listened for long enough.
 
-        Where none of them could go at all, there is nothing to listen to: the next few go first.
+        Where no provider has taken any of them, there is nothing to listen to: the next few go first.
         """
         key = self.run.id
         if self._first_few_are_open(waits):
             return
-        left, last = going.last_left(self.connection, key)
+        heard = self._heard()
         if not going.count_held(self.connection, key):
             self._finish()
             return
-        if not left and first.send is not None:
+        if not heard.taken and first.send is not None:
             let_canary_go(self.app, self.connection, self.run, self.now)
             return
-        since = max(filter(None, (last, self.run.canary_at)), default=self.now)
+        since = max(filter(None, (heard.last, self.run.canary_at)), default=self.now)
         if self.now - since >= timedelta(minutes=self.app.settings.canary_minutes) and self._sure("listened"):
             going.let_go(self.connection, key, self.now, waits=waits)
             runs.move(self.connection, key, [HeldState.CANARY], state=HeldState.GOING, rest_at=self.now)

@@ -5,6 +5,7 @@ row. Matches are let go by becoming OPEN: the ordinary advance then takes their 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -30,6 +31,9 @@ NOT_LEFT = (MessageState.PLANNED, MessageState.QUEUED)
 
 NOT_ARMED = (*NOT_LEFT, MessageState.CLAIMED)
 """The same, and what a dispatcher has taken: until it is armed it has certainly not left."""
+
+TAKEN = (MessageState.ACCEPTED, MessageState.SENT, MessageState.DELIVERED, MessageState.UNDELIVERED)
+"""States of a message that a provider took."""
 
 
 def of_run(run_id: int) -> ColumnElement[bool]:
@@ -196,13 +200,32 @@ def count_begun(connection: Connection, run_id: int) -> int:
 
 
 def count_undecided(connection: Connection, run_id: int) -> int:
-    """How many messages of the run are still with us or on the wire."""
-    undecided = (messages_of(run_id), message.c.state.in_(UNDECIDED))
-    return int(connection.execute(select(func.count()).select_from(message).where(*undecided)).scalar_one())
+    """How many messages of the run are still with us or on the wire, or may yet turn out to have gone."""
+    open_ = or_(
+        message.c.state.in_(UNDECIDED), and_(message.c.state == MessageState.UNKNOWN, message.c.ended_at.is_(None))
+    )
+    counted = select(func.count()).select_from(message).where(messages_of(run_id), open_)
+    return int(connection.execute(counted).scalar_one())
 
 
-def last_left(connection: Connection, run_id: int) -> tuple[int, datetime | None]:
-    """How many messages of the run have been on the wire, and when the last of them was accepted."""
-    latest = func.max(message.c.accepted_at, type_=UTCDateTime())
-    row = connection.execute(select(func.count(), latest).where(messages_of(run_id), message.c.tries > 0)).one()
-    return row[0], row[1]
+@dataclass(frozen=True)
+class Heard:
+    """What is known of the messages of a run: how many were ``taken`` by a provider, and when the ``last`` of them was.
+
+    ``lost`` is of how many nobody will ever know.
+    """
+
+    taken: int
+    lost: int
+    last: datetime | None
+
+
+def heard_of(connection: Connection, run_id: int, since: datetime) -> Heard:
+    """What is known of a run's messages; ``lost`` counts those given up at ``since`` or later."""
+    m = message.c
+    taken = or_(m.accepted_at.is_not(None), m.state.in_(TAKEN))
+    lost = and_(m.state == MessageState.UNKNOWN, m.ended_at >= since)
+    counts = [func.coalesce(func.sum(case((one, 1), else_=0)), 0) for one in (taken, lost)]
+    latest = func.max(m.accepted_at, type_=UTCDateTime())
+    row = connection.execute(select(*counts, latest).where(messages_of(run_id))).one()
+    return Heard(int(row[0]), int(row[1]), row[2])

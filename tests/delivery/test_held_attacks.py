@@ -19,6 +19,7 @@ import models
 from beforehand.approving import Looks, NotAllowed, WatchReport, answer, open_runs, watch
 from beforehand.dispatching import dispatch_due
 from beforehand.passes import advance, run_rule
+from beforehand.web.postroom.faults import Fault
 from beforehand.web.postroom.server import PostRoom
 from messaging.candidates import TABLES, message
 from models.database import reading, writing
@@ -150,6 +151,22 @@ def test_what_is_claimed_as_its_run_is_stopped_does_not_leave(house: House, room
     say(house, run, yes=True)
     dispatch_due(house.app, NOON)
     assert ["Something else." in body for body in bodies(room)] == [True, True], "a yes brings them back"
+
+
+def test_first_few_of_which_nobody_knows_anything_let_nothing_else_go(house: House, room: PostRoom) -> None:
+    """The provider took them and did not say so: no STOP of theirs could be told from those of others."""
+    run = held(house)
+    say(house, run, yes=True)
+    room.faults.add(Fault("messages", "drop", times=2, accepted=True))
+    advance(house.app, NOON)
+    dispatch_due(house.app, NOON)
+    assert states(house, models.Message) == {"unknown": 2}
+    for minutes in (31, 180):
+        at = timedelta(minutes=minutes)
+        assert watch(house.app, NOON + at).released == []
+        advance(house.app, NOON + at)
+        dispatch_due(house.app, NOON + at)
+    assert len(bodies(room)) == 2
 
 
 @pytest.mark.parametrize("what", ["voucher", "task"])

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, event, insert, select, update
 import models
 from beforehand.approving import (
     HeldRunView,
+    WatchReport,
     held_run,
     open_runs,
     question_of,
@@ -363,6 +364,32 @@ def test_first_few_that_never_end_are_shown_to_a_person(house: House) -> None:
     assert said == "some of the first few have neither left nor ended after 3 days"
     approve(house, run, late)
     assert watch(house.app, late + MINUTE).stopped == [], "a person has given them as long again"
+
+
+def test_first_few_that_all_end_unknown_are_shown_to_a_person(house: House) -> None:
+    """Not released: nobody has heard anything. A yes lets the next few go, so that somebody hears of them."""
+    run = approve(house, hold(house))
+    advance(house.app, NOON)
+    house.set(models.Message, state="unknown", tries=1)
+    assert watch(house.app, NOON + HOUR) == WatchReport(), "they may still turn out to have arrived"
+    house.set(models.Message, ended_at=NOON + 2 * HOUR, reason="gave_up")
+    assert watch(house.app, NOON + 2 * HOUR).stopped == [run.id]
+    assert held_run(house.app, run.id).said == "nobody knows whether any of the first few arrived"
+    assert states(house)["held"] == 7
+    approve(house, run, NOON + 3 * HOUR)
+    report = watch(house.app, NOON + 3 * HOUR)
+    assert (report.stopped, report.released, states(house)) == ([], [], {"held": 4, "done": 3, "open": 3})
+    advance(house.app, NOON + 3 * HOUR)
+    assert leave(house, NOON + 3 * HOUR) == 3
+    assert watch(house.app, NOON + 4 * HOUR).released == [run.id]
+
+
+def test_first_few_that_were_tried_and_all_ended_untaken_are_followed_by_the_next_few(house: House) -> None:
+    approve(house, hold(house))
+    advance(house.app, NOON)
+    house.set(models.Message, state="expired", tries=1, ended_at=NOON + MINUTE)
+    assert watch(house.app, NOON + HOUR).released == []
+    assert states(house) == {"held": 4, "done": 3, "open": 3}
 
 
 def test_the_first_few_of_a_rule_that_begins_with_a_wait_have_longer(house: House) -> None:
