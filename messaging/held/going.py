@@ -13,7 +13,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, and_, case, func, 
 
 from messaging.candidates import TABLES, UNDECIDED, match, message
 from messaging.claims import return_claims
-from messaging.guards.brake import REFUSED, held_run
+from messaging.guards.brake import REFUSED, held_run, rule_pass
 from messaging.taken_back import take_back
 from models.types import UTCDateTime
 from models.vocabulary import HeldState, MatchState, MessageState, Reason, WebhookState
@@ -116,12 +116,17 @@ def count_held_messages(connection: Connection, run_id: int) -> int:
 def end_all(connection: Connection, run_id: int, now: datetime) -> int:
     """Nothing more of the run goes: what is held is withheld, what has begun ends. Returns how many were held.
 
-    ``seen_at`` becomes ``now``: it is refused for as long as it goes on matching from here on.
+    It is refused for as long as it goes on matching from here on: ``seen_at`` becomes ``now``, or the moment of the
+    rule's last pass, where that was by a clock which is ahead of this one.
     """
     return_claims(connection, messages_of(run_id), now)
     held = update(match).where(of_run(run_id), match.c.state == MatchState.HELD)
-    withheld = {"state": MatchState.WITHHELD, "reason": Reason.BRAKE_REFUSED, "seen_at": now, "due_at": None}
-    count = int(connection.execute(held.values(withheld | {"gives_up_at": None})).rowcount)
+    withheld = {
+        "state": MatchState.WITHHELD,
+        "reason": Reason.BRAKE_REFUSED,
+        "seen_at": _since(connection, run_id, now),
+    }
+    count = int(connection.execute(held.values(withheld | {"due_at": None, "gives_up_at": None})).rowcount)
     waiting = message.c.state.in_((*NOT_ARMED, MessageState.HELD))
     cancelled = {"state": MessageState.CANCELLED, "reason": Reason.BRAKE_REFUSED, "ended_at": now}
     connection.execute(update(message).where(messages_of(run_id), waiting).values(cancelled))
@@ -131,6 +136,13 @@ def end_all(connection: Connection, run_id: int, now: datetime) -> int:
     take_back(connection, select(match.c.id).where(of_run(run_id)), now)
     _call_no_more(connection, run_id, now)
     return count
+
+
+def _since(connection: Connection, run_id: int, now: datetime) -> datetime:
+    of_rule = rule_pass.join(held_run, held_run.c.rule_id == rule_pass.c.rule_id)
+    last = select(func.max(rule_pass.c.started_at)).select_from(of_rule)
+    last = last.where(held_run.c.id == run_id, rule_pass.c.finished_at.is_not(None))
+    return max(filter(None, (connection.execute(last).scalar_one(), now)))
 
 
 def _call_no_more(connection: Connection, run_id: int, now: datetime) -> None:
