@@ -43,9 +43,11 @@ UNREADABLE = "the rule's text cannot be read any more"
 ENDED_BY_OTHERS = "all of it was cancelled or ended otherwise, so there is nothing left to answer"
 UNHEARD = "nobody knows whether any of the first few arrived"
 HANGS = "some of the first few have neither left nor ended after {days} days"
+REST_HANGS = "{count:,} of its messages have neither left nor ended after {days} days"
 
 PATIENCE = timedelta(days=3)
-"""For so long the first few of a run may take, before a person is asked: the rule does nothing else meanwhile."""
+"""For so long the first few of a run may take, and then the rest, before a person is asked: the rule does nothing else
+meanwhile."""
 
 
 @dataclass
@@ -149,7 +151,7 @@ class _Look:
         rule = rule_of_run(self.app, self.connection, self.run)
         figures = figures_of(self.connection, self.run.id, self.run.decided_at or self.run.held_at)
         wrong = (
-            UNREADABLE if rule is None else self._changed(rule) or figures.stopped_by() or self._first_few_fail(rule)
+            UNREADABLE if rule is None else self._changed(rule) or figures.stopped_by() or self._takes_too_long(rule)
         )
         if wrong or rule is None:
             self._stop(wrong, figures, rule)
@@ -166,10 +168,10 @@ class _Look:
         texts = policy_of(self.app).digest_of(sorted(runs.templates_in(rule.terms)))
         return "" if texts == self.run.texts else TEXTS_CHANGED
 
-    def _first_few_fail(self, rule: Rule) -> str:
-        """Why a person must look at the first few though nothing bad came back."""
+    def _takes_too_long(self, rule: Rule) -> str:
+        """Why a person must look at the run though nothing bad came back."""
         if self.run.state is not HeldState.CANARY:
-            return ""
+            return self._rest_hangs()
         waits = leading_waits(rule.terms.steps)
         return self._hangs(waits) if self._first_few_are_open(len(waits)) else self._unheard()
 
@@ -246,10 +248,33 @@ class _Look:
             runs.move(self.connection, key, [HeldState.CANARY], state=HeldState.GOING, rest_at=self.now)
             self.report.released.append(key)
 
+    def _rest_hangs(self) -> str:
+        count = going.count_undecided(self.connection, self.run.id) if self._late() else 0
+        return REST_HANGS.format(count=count, days=PATIENCE.days) if count > self._few() else ""
+
+    def _late(self) -> bool:
+        """Whether the rest has had its time, which begins anew with each yes."""
+        run = self.run
+        since = max(filter(None, (run.rest_at, run.decided_at)), default=run.held_at)
+        return since + PATIENCE <= self.now and self._sure("late")
+
+    def _few(self) -> int:
+        """So many may go without a second person."""
+        return max(self.run.most, self.app.settings.canary)
+
     def _finish_if_over(self, waits: int) -> None:
+        """Done once all of it is decided and has gone, but for few that wait for a reason of their own or for too long.
+
+        The rule does nothing else while its run goes, so no straggler may keep it open. Many may: once it is done,
+        nobody watches them, and they would go with whatever the texts say by then.
+        """
         key = self.run.id
-        taken = going.count_not_taken(self.connection, key, waits, self.now) == 0
-        if taken and not going.count_undecided(self.connection, key):
+        if going.count_not_taken(self.connection, key, waits, self.now):
+            return
+        waiting = going.count_undecided(self.connection, key)
+        if waiting > self._few():
+            return
+        if not waiting or not going.count_going(self.connection, key) or self._late():
             self._finish()
 
     def _finish(self) -> None:

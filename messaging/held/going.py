@@ -142,7 +142,8 @@ def _since(connection: Connection, run_id: int, now: datetime) -> datetime:
     of_rule = rule_pass.join(held_run, held_run.c.rule_id == rule_pass.c.rule_id)
     last = select(func.max(rule_pass.c.started_at)).select_from(of_rule)
     last = last.where(held_run.c.id == run_id, rule_pass.c.finished_at.is_not(None))
-    return max(filter(None, (connection.execute(last).scalar_one(), now)))
+    passed: datetime | None = connection.execute(last).scalar_one()
+    return max(passed, now) if passed else now
 
 
 def _call_no_more(connection: Connection, run_id: int, now: datetime) -> None:
@@ -217,6 +218,19 @@ def count_undecided(connection: Connection, run_id: int) -> int:
         message.c.state.in_(UNDECIDED), and_(message.c.state == MessageState.UNKNOWN, message.c.ended_at.is_(None))
     )
     counted = select(func.count()).select_from(message).where(messages_of(run_id), open_)
+    return int(connection.execute(counted).scalar_one())
+
+
+def count_going(connection: Connection, run_id: int) -> int:
+    """How many messages of the run are about to go for the first time, are on the wire, or are held by the brake.
+
+    One that comes back to be tried again, or that another reason holds, is not: it may wait for days, or for ever.
+    """
+    m = message.c
+    first = or_(m.tries == 0, m.state == MessageState.IN_FLIGHT)
+    mine = (messages_of(run_id), m.state.in_(UNDECIDED), m.state != MessageState.HELD, first)
+    counted = select(func.count()).select_from(message)
+    counted = counted.where(or_(and_(*mine), and_(messages_of(run_id), held_messages())))
     return int(connection.execute(counted).scalar_one())
 
 

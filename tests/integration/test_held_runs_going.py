@@ -495,6 +495,71 @@ def test_what_is_held_and_gives_way_to_a_cap_stays_held_for_the_same_reason(hous
     assert held_run(house.app, run.id).rest_at == later + 31 * MINUTE
 
 
+def _rest_goes(house: House) -> tuple[HeldRunView, list[int]]:
+    """The rest was let go after an hour and is planned; the ids of its messages."""
+    run = approve(house, hold(house))
+    advance(house.app, NOON)
+    leave(house, NOON)
+    assert watch(house.app, NOON + HOUR).released == [run.id]
+    advance(house.app, NOON + HOUR)
+    return run, [key for key, state in house.rows(models.Message, "id", "state") if state == "planned"]
+
+
+STRAGGLERS = {
+    "held": {"state": "held", "reason": "maybe_stop"},
+    "full mailbox": {"state": "queued", "tries": 1, "due_at": NOON + timedelta(days=1)},
+    "full mailbox, claimed": {"state": "claimed", "tries": 2},
+}
+
+
+@pytest.mark.parametrize("one", STRAGGLERS)
+def test_one_message_that_waits_for_its_own_reason_does_not_keep_the_run_open(house: House, one: str) -> None:
+    """The rule does nothing else while a run of it goes: customers must not go without for one full mailbox."""
+    run, rest = _rest_goes(house)
+    house.set(models.Message, lambda c: c.id == rest[0], **STRAGGLERS[one])
+    assert watch(house.app, NOON + HOUR).done == [], "the others have not been tried"
+    house.set(models.Message, lambda c: c.id == rest[1], state="in_flight", tries=1)
+    leave(house, NOON + HOUR + MINUTE)
+    house.set(models.Message, lambda c: c.id == rest[0], **STRAGGLERS[one])
+    assert watch(house.app, NOON + HOUR + MINUTE).done == [], "one is on the wire"
+    house.set(models.Message, lambda c: c.id == rest[1], state="accepted", accepted_at=NOON + HOUR)
+    assert watch(house.app, NOON + HOUR + 2 * MINUTE).done == [run.id]
+    assert house.rows(models.Message, "state").count(STRAGGLERS[one]["state"]) == 1, "it still waits"
+    house.customer()
+    assert run_rule(house.app, "hello", NOON + 2 * HOUR).planned == 1
+
+
+def test_a_run_of_which_few_cannot_go_for_days_is_done_all_the_same(house: House) -> None:
+    """Five are no more than the rule may reach without a second person."""
+    run, rest = _rest_goes(house)
+    late = NOON + HOUR + timedelta(days=3)
+    house.set(models.Message, lambda c: c.id.in_(rest[5:]), state="delivered", tries=1, accepted_at=NOON + HOUR)
+    house.set(models.Message, lambda c: c.id.in_(rest[:5]), due_at=NOON + timedelta(days=30), reason="no_common_hour")
+    assert watch(house.app, late - MINUTE).done == [], "they are watched as they go"
+    assert watch(house.app, late).done == [run.id]
+    assert states(house, models.Message) == {"delivered": 5, "planned": 5}, "what was approved still goes"
+    house.customer()
+    assert run_rule(house.app, "hello", late).planned == 1
+
+
+@pytest.mark.parametrize("tries", [0, 1])
+def test_a_run_of_which_many_cannot_go_for_days_is_shown_to_a_person(house: House, tries: int) -> None:
+    """Were it done, nobody would watch them, and they would go with whatever the texts say by then."""
+    run, rest = _rest_goes(house)
+    late = NOON + HOUR + timedelta(days=3)
+    house.set(models.Message, lambda c: c.id.in_(rest), due_at=NOON + timedelta(days=30), tries=tries)
+    report = watch(house.app, late - MINUTE)
+    assert (report.done, report.stopped) == ([], [])
+    assert watch(house.app, late).stopped == [run.id]
+    assert held_run(house.app, run.id).said == "7 of its messages have neither left nor ended after 3 days"
+    assert states(house, models.Message) == {"delivered": 3, "held": 7}
+    approve(house, run, late)
+    report = watch(house.app, late + timedelta(days=2))
+    assert (report.done, report.stopped) == ([], []), "a person has given them as long again"
+    assert leave(house, late + timedelta(days=2)) == 7
+    assert watch(house.app, late + timedelta(days=2)).done == [run.id]
+
+
 # -- the question ------------------------------------------------------------------------------------------------
 
 
