@@ -1,12 +1,14 @@
-"""Values around the claim: what was claimed, what was not and why, and where each message may stand."""
+"""Around the claim: what was claimed, what was not and why, where each message may stand; how claims are taken back."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import ColumnElement, Connection, select, update
+
 from models.delivery import Attempt, Evidence, Message
-from models.vocabulary import Channel, MessageState, Purpose, Reason
+from models.vocabulary import AttemptState, Channel, MessageState, Purpose, Reason
 
 message = Message.__table__  # type: ignore[attr-defined]
 attempt = Attempt.__table__  # type: ignore[attr-defined]
@@ -79,3 +81,14 @@ def claim_of(row: Mapping[Any, Any], token: str, until: datetime, address_hash: 
         expires_at=row["expires_at"],
         due_at=row["due_at"],
     )
+
+
+def return_claims(connection: Connection, of: ColumnElement[bool], now: datetime) -> None:
+    """Take back the claims of the messages that ``of`` selects: what was not armed yet will not be.
+
+    The messages stay CLAIMED for the caller to move on, in the same transaction: attempts before messages, as
+    everywhere.
+    """
+    claimed = select(message.c.id).where(of, message.c.state == MessageState.CLAIMED)
+    mine = update(attempt).where(attempt.c.state == AttemptState.CLAIMED, attempt.c.message_id.in_(claimed))
+    connection.execute(mine.values(state=AttemptState.RETURNED, ended_at=now))

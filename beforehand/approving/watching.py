@@ -7,6 +7,7 @@ for a moment, is acted on when two looks have seen it (:mod:`beforehand.approvin
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,7 +29,7 @@ from messaging.held.rates import Figures, figures_of
 from messaging.plan import one_decision_at_a_time
 from messaging.steps import Run, first_speaking, leading_waits
 from models.database import reading, writing
-from models.terms import after
+from models.terms import Wait, after
 from models.vocabulary import HeldState
 from rules.loader import Rule
 
@@ -40,10 +41,13 @@ TEXTS_CHANGED = "the texts were changed after the approval"
 NOT_LIVE = "the rule is not live any more"
 UNREADABLE = "the rule's text cannot be read any more"
 ENDED_BY_OTHERS = "all of it was cancelled or ended otherwise, so there is nothing left to answer"
+UNHEARD = "nobody knows whether any of the first few arrived"
 HANGS = "some of the first few have neither left nor ended after {days} days"
+REST_HANGS = "{count:,} of its messages have neither left nor ended after {days} days"
 
 PATIENCE = timedelta(days=3)
-"""For so long the first few of a run may take, before a person is asked: the rule does nothing else meanwhile."""
+"""For so long the first few of a run may take, and then the rest, before a person is asked: the rule does nothing else
+meanwhile."""
 
 
 @dataclass
@@ -146,7 +150,9 @@ class _Look:
     def _go(self) -> None:
         rule = rule_of_run(self.app, self.connection, self.run)
         figures = figures_of(self.connection, self.run.id, self.run.decided_at or self.run.held_at)
-        wrong = UNREADABLE if rule is None else self._changed(rule) or figures.stopped_by() or self._hangs(rule)
+        wrong = (
+            UNREADABLE if rule is None else self._changed(rule) or figures.stopped_by() or self._takes_too_long(rule)
+        )
         if wrong or rule is None:
             self._stop(wrong, figures, rule)
             return
@@ -162,12 +168,25 @@ class _Look:
         texts = policy_of(self.app).digest_of(sorted(runs.templates_in(rule.terms)))
         return "" if texts == self.run.texts else TEXTS_CHANGED
 
-    def _hangs(self, rule: Rule) -> str:
-        """Why a person must look at the first few though nothing bad came back. The waits of their rule are given."""
-        run, key = self.run, self.run.id
+    def _takes_too_long(self, rule: Rule) -> str:
+        """Why a person must look at the run though nothing bad came back."""
+        if self.run.state is not HeldState.CANARY:
+            return self._rest_hangs()
         waits = leading_waits(rule.terms.steps)
-        if run.state is not HeldState.CANARY or not self._first_few_are_open(len(waits)):
-            return ""
+        return self._hangs(waits) if self._first_few_are_open(len(waits)) else self._unheard()
+
+    def _unheard(self) -> str:
+        """All have ended, and nothing is known of any, not even that it failed. What a person has seen is theirs."""
+        heard = self._heard()
+        unheard = heard.lost and not heard.taken and going.count_held(self.connection, self.run.id)
+        return UNHEARD if unheard else ""
+
+    def _heard(self) -> going.Heard:
+        return going.heard_of(self.connection, self.run.id, self.run.decided_at or self.run.held_at)
+
+    def _hangs(self, waits: Sequence[Wait]) -> str:
+        """The first few take too long. The waits of their rule are given."""
+        run, key = self.run, self.run.id
         ends = run.canary_at or run.held_at
         for wait in waits:
             lasts = wait.lasts or wait.at_most
@@ -182,7 +201,7 @@ class _Look:
     def _stop(self, said: str, figures: Figures, rule: Rule | None) -> None:
         """Nothing more goes before a person has looked again; what has not left comes back when they approve."""
         run, hours = self.run, self.app.settings.approval_hours
-        back = going.stop_going(self.connection, run.id)
+        back = going.stop_going(self.connection, run.id, self.now)
         values: dict[str, Any] = {"state": HeldState.STOPPED, "said": said}
         values["expires_at"] = runs.expires(rule.terms, self.now, hours) if rule else self.now + timedelta(hours=hours)
         if run.rest_at is None:
@@ -211,28 +230,51 @@ class _Look:
     def _look_at_canary(self, first: Run, waits: int) -> None:
         """Let the rest go once all of the first few have gone or ended, and we have listened for long enough.
 
-        Where none of them could go at all, there is nothing to listen to: the next few go first.
+        Where no provider has taken any of them, there is nothing to listen to: the next few go first.
         """
         key = self.run.id
         if self._first_few_are_open(waits):
             return
-        left, last = going.last_left(self.connection, key)
+        heard = self._heard()
         if not going.count_held(self.connection, key):
             self._finish()
             return
-        if not left and first.send is not None:
+        if not heard.taken and first.send is not None:
             let_canary_go(self.app, self.connection, self.run, self.now)
             return
-        since = max(filter(None, (last, self.run.canary_at)), default=self.now)
+        since = max(filter(None, (heard.last, self.run.canary_at)), default=self.now)
         if self.now - since >= timedelta(minutes=self.app.settings.canary_minutes) and self._sure("listened"):
             going.let_go(self.connection, key, self.now, waits=waits)
             runs.move(self.connection, key, [HeldState.CANARY], state=HeldState.GOING, rest_at=self.now)
             self.report.released.append(key)
 
+    def _rest_hangs(self) -> str:
+        count = going.count_undecided(self.connection, self.run.id) if self._late() else 0
+        return REST_HANGS.format(count=count, days=PATIENCE.days) if count > self._few() else ""
+
+    def _late(self) -> bool:
+        """Whether the rest has had its time, which begins anew with each yes."""
+        run = self.run
+        since = max(filter(None, (run.rest_at, run.decided_at)), default=run.held_at)
+        return since + PATIENCE <= self.now and self._sure("late")
+
+    def _few(self) -> int:
+        """So many may go without a second person."""
+        return max(self.run.most, self.app.settings.canary)
+
     def _finish_if_over(self, waits: int) -> None:
+        """Done once all of it is decided and has gone, but for few that wait for a reason of their own or for too long.
+
+        The rule does nothing else while its run goes, so no straggler may keep it open. Many may: once it is done,
+        nobody watches them, and they would go with whatever the texts say by then.
+        """
         key = self.run.id
-        taken = going.count_not_taken(self.connection, key, waits, self.now) == 0
-        if taken and not going.count_undecided(self.connection, key):
+        if going.count_not_taken(self.connection, key, waits, self.now):
+            return
+        waiting = going.count_undecided(self.connection, key)
+        if waiting > self._few():
+            return
+        if not waiting or not going.count_going(self.connection, key) or self._late():
             self._finish()
 
     def _finish(self) -> None:

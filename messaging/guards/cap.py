@@ -220,7 +220,9 @@ def _put_off(connection: Connection, case_: Case, cap: Cap, ids: Sequence[int]) 
         .subquery()
     )
     in_time = message.c.expires_at.is_(None) | (message.c.expires_at > frees.c.at)
-    moved = update(message).where(message.c.id == frees.c.id, in_time).values(due_at=frees.c.at, reason=Reason.CAP)
+    # whoever holds a message knows by its reason that it is theirs to let go again
+    reason = case((message.c.state == MessageState.HELD, message.c.reason), else_=literal(Reason.CAP.value))
+    moved = update(message).where(message.c.id == frees.c.id, in_time).values(due_at=frees.c.at, reason=reason)
     return set(connection.execute(moved.returning(message.c.id)).scalars())
 
 

@@ -5,13 +5,15 @@ row. Matches are let go by becoming OPEN: the ordinary advance then takes their 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, and_, case, func, literal, or_, select, update
 
 from messaging.candidates import TABLES, UNDECIDED, match, message
-from messaging.guards.brake import REFUSED, held_run
+from messaging.claims import return_claims
+from messaging.guards.brake import REFUSED, held_run, rule_pass
 from messaging.taken_back import take_back
 from models.types import UTCDateTime
 from models.vocabulary import HeldState, MatchState, MessageState, Reason, WebhookState
@@ -26,6 +28,12 @@ TO_CALL = (WebhookState.PLANNED, WebhookState.CALLING)
 
 NOT_LEFT = (MessageState.PLANNED, MessageState.QUEUED)
 """States of a message that is certainly with nobody but us, and held by nothing else."""
+
+NOT_ARMED = (*NOT_LEFT, MessageState.CLAIMED)
+"""The same, and what a dispatcher has taken: until it is armed it has certainly not left."""
+
+TAKEN = (MessageState.ACCEPTED, MessageState.SENT, MessageState.DELIVERED, MessageState.UNDELIVERED)
+"""States of a message that a provider took."""
 
 
 def of_run(run_id: int) -> ColumnElement[bool]:
@@ -76,12 +84,13 @@ def let_go(connection: Connection, run_id: int, now: datetime, *, most: int | No
     return int(connection.execute(update(match).where(held).values(values)).rowcount)
 
 
-def stop_going(connection: Connection, run_id: int) -> int:
+def stop_going(connection: Connection, run_id: int, now: datetime) -> int:
     """Hold back what has been let go and not been taken, and what has not left. Returns how many matches that were."""
+    return_claims(connection, messages_of(run_id), now)
     begun_nothing = and_(of_run(run_id), match.c.state == MatchState.OPEN, match.c.started_at.is_(None))
     back = update(match).where(begun_nothing).values(state=MatchState.HELD, reason=Reason.BRAKE)
     count = int(connection.execute(back).rowcount)
-    held = update(message).where(messages_of(run_id), message.c.state.in_(NOT_LEFT))
+    held = update(message).where(messages_of(run_id), message.c.state.in_(NOT_ARMED))
     connection.execute(held.values(state=MessageState.HELD, reason=Reason.BRAKE))
     return count
 
@@ -107,12 +116,18 @@ def count_held_messages(connection: Connection, run_id: int) -> int:
 def end_all(connection: Connection, run_id: int, now: datetime) -> int:
     """Nothing more of the run goes: what is held is withheld, what has begun ends. Returns how many were held.
 
-    ``seen_at`` becomes ``now``: it is refused for as long as it goes on matching from here on.
+    It is refused for as long as it goes on matching from here on: ``seen_at`` becomes ``now``, or the moment of the
+    rule's last pass, where that was by a clock which is ahead of this one.
     """
+    return_claims(connection, messages_of(run_id), now)
     held = update(match).where(of_run(run_id), match.c.state == MatchState.HELD)
-    withheld = {"state": MatchState.WITHHELD, "reason": Reason.BRAKE_REFUSED, "seen_at": now, "due_at": None}
-    count = int(connection.execute(held.values(withheld | {"gives_up_at": None})).rowcount)
-    waiting = message.c.state.in_((*NOT_LEFT, MessageState.HELD))
+    withheld = {
+        "state": MatchState.WITHHELD,
+        "reason": Reason.BRAKE_REFUSED,
+        "seen_at": _since(connection, run_id, now),
+    }
+    count = int(connection.execute(held.values(withheld | {"due_at": None, "gives_up_at": None})).rowcount)
+    waiting = message.c.state.in_((*NOT_ARMED, MessageState.HELD))
     cancelled = {"state": MessageState.CANCELLED, "reason": Reason.BRAKE_REFUSED, "ended_at": now}
     connection.execute(update(message).where(messages_of(run_id), waiting).values(cancelled))
     begun = update(match).where(of_run(run_id), match.c.state == MatchState.OPEN)
@@ -121,6 +136,14 @@ def end_all(connection: Connection, run_id: int, now: datetime) -> int:
     take_back(connection, select(match.c.id).where(of_run(run_id)), now)
     _call_no_more(connection, run_id, now)
     return count
+
+
+def _since(connection: Connection, run_id: int, now: datetime) -> datetime:
+    of_rule = rule_pass.join(held_run, held_run.c.rule_id == rule_pass.c.rule_id)
+    last = select(func.max(rule_pass.c.started_at)).select_from(of_rule)
+    last = last.where(held_run.c.id == run_id, rule_pass.c.finished_at.is_not(None))
+    passed: datetime | None = connection.execute(last).scalar_one()
+    return max(passed, now) if passed else now
 
 
 def _call_no_more(connection: Connection, run_id: int, now: datetime) -> None:
@@ -190,13 +213,45 @@ def count_begun(connection: Connection, run_id: int) -> int:
 
 
 def count_undecided(connection: Connection, run_id: int) -> int:
-    """How many messages of the run are still with us or on the wire."""
-    undecided = (messages_of(run_id), message.c.state.in_(UNDECIDED))
-    return int(connection.execute(select(func.count()).select_from(message).where(*undecided)).scalar_one())
+    """How many messages of the run are still with us or on the wire, or may yet turn out to have gone."""
+    open_ = or_(
+        message.c.state.in_(UNDECIDED), and_(message.c.state == MessageState.UNKNOWN, message.c.ended_at.is_(None))
+    )
+    counted = select(func.count()).select_from(message).where(messages_of(run_id), open_)
+    return int(connection.execute(counted).scalar_one())
 
 
-def last_left(connection: Connection, run_id: int) -> tuple[int, datetime | None]:
-    """How many messages of the run have been on the wire, and when the last of them was accepted."""
-    latest = func.max(message.c.accepted_at, type_=UTCDateTime())
-    row = connection.execute(select(func.count(), latest).where(messages_of(run_id), message.c.tries > 0)).one()
-    return row[0], row[1]
+def count_going(connection: Connection, run_id: int) -> int:
+    """How many messages of the run are about to go for the first time, are on the wire, or are held by the brake.
+
+    One that comes back to be tried again, or that another reason holds, is not: it may wait for days, or for ever.
+    """
+    m = message.c
+    first = or_(m.tries == 0, m.state == MessageState.IN_FLIGHT)
+    mine = (messages_of(run_id), m.state.in_(UNDECIDED), m.state != MessageState.HELD, first)
+    counted = select(func.count()).select_from(message)
+    counted = counted.where(or_(and_(*mine), and_(messages_of(run_id), held_messages())))
+    return int(connection.execute(counted).scalar_one())
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What is known of the messages of a run: how many were ``taken`` by a provider, and when the ``last`` of them was.
+
+    ``lost`` is of how many nobody will ever know.
+    """
+
+    taken: int
+    lost: int
+    last: datetime | None
+
+
+def heard_of(connection: Connection, run_id: int, since: datetime) -> Heard:
+    """What is known of a run's messages; ``lost`` counts those given up at ``since`` or later."""
+    m = message.c
+    taken = or_(m.accepted_at.is_not(None), m.state.in_(TAKEN))
+    lost = and_(m.state == MessageState.UNKNOWN, m.ended_at >= since)
+    counts = [func.coalesce(func.sum(case((one, 1), else_=0)), 0) for one in (taken, lost)]
+    latest = func.max(m.accepted_at, type_=UTCDateTime())
+    row = connection.execute(select(*counts, latest).where(messages_of(run_id))).one()
+    return Heard(int(row[0]), int(row[1]), row[2])

@@ -19,12 +19,14 @@ import models
 from beforehand.approving import Looks, NotAllowed, WatchReport, answer, open_runs, watch
 from beforehand.dispatching import dispatch_due
 from beforehand.passes import advance, run_rule
+from beforehand.web.postroom.faults import Fault
 from beforehand.web.postroom.server import PostRoom
 from messaging.candidates import TABLES, message
 from models.database import reading, writing
 from models.housekeeping import RuleInForce
 from models.vocabulary import HeldState, MessageState
 from tests.deciding import NOON, House
+from tests.holding import states
 
 HOUR = timedelta(hours=1)
 
@@ -122,6 +124,49 @@ def test_what_was_on_the_wire_as_a_person_refused_does_not_go_afterwards(house: 
     text(house).write_text("Good day.\n")
     dispatch_due(house.app, NOON + HOUR)
     assert len(bodies(room)) == gone
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_what_is_claimed_as_its_run_is_stopped_does_not_leave(house: House, room: PostRoom, refused: bool) -> None:
+    """A batch is claimed at once and goes bit by bit, for seconds or, by a slow sender, for minutes."""
+    run, done = held(house), []
+    say(house, run, yes=True)
+    advance(house.app, NOON)
+
+    def between() -> bool:
+        if not done and states(house, models.Message) == {"claimed": 2}:
+            text(house).write_text("Something else.\n")
+            done.extend(watch(house.app, NOON).stopped)
+            if refused:
+                say(house, run, yes=False)
+        return False
+
+    dispatch_due(house.app, NOON, stopping=between)
+    assert done == [run]
+    assert bodies(room) == []
+    assert set(house.rows(models.Message, "state")) == {"cancelled" if refused else "held"}
+    assert set(house.rows(models.Attempt, "state", "ended_at")) == {("returned", NOON)}
+    if refused:
+        return
+    say(house, run, yes=True)
+    dispatch_due(house.app, NOON)
+    assert ["Something else." in body for body in bodies(room)] == [True, True], "a yes brings them back"
+
+
+def test_first_few_of_which_nobody_knows_anything_let_nothing_else_go(house: House, room: PostRoom) -> None:
+    """The provider took them and did not say so: no STOP of theirs could be told from those of others."""
+    run = held(house)
+    say(house, run, yes=True)
+    room.faults.add(Fault("messages", "drop", times=2, accepted=True))
+    advance(house.app, NOON)
+    dispatch_due(house.app, NOON)
+    assert states(house, models.Message) == {"unknown": 2}
+    for minutes in (31, 180):
+        at = timedelta(minutes=minutes)
+        assert watch(house.app, NOON + at).released == []
+        advance(house.app, NOON + at)
+        dispatch_due(house.app, NOON + at)
+    assert len(bodies(room)) == 2
 
 
 @pytest.mark.parametrize("what", ["voucher", "task"])

@@ -251,6 +251,21 @@ def test_refused_matches_stay_refused_under_this_text_and_are_decided_anew_under
     assert run_rule(house.app, "hello", NOON + 4 * HOUR).planned == 10
 
 
+@pytest.mark.parametrize("refused", [True, False])
+def test_a_refusal_by_a_clock_that_is_behind_is_not_forgotten(house: House, refused: bool) -> None:
+    """A pass went meanwhile by a clock that is right: the refusal must not look as if it were from before it."""
+    run = hold(house)
+    run_rule(house.app, "hello", NOON + 25 * HOUR)
+    if refused:
+        refuse(house, run, NOON + HOUR)
+    else:
+        assert watch(house.app, NOON + 24 * HOUR).expired == [run.id]
+    for hours in (26, 27):
+        report = run_rule(house.app, "hello", NOON + hours * HOUR)
+        assert (report.brake, report.withheld) == (None, {Reason.BRAKE_REFUSED: 10})
+    assert open_runs(house.app) == [], "nobody is asked again"
+
+
 def test_who_stopped_matching_and_comes_back_is_decided_anew_after_a_refusal(house: House) -> None:
     refuse(house, hold(house))
     run_rule(house.app, "hello", NOON + HOUR)

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, event, insert, select, update
 import models
 from beforehand.approving import (
     HeldRunView,
+    WatchReport,
     held_run,
     open_runs,
     question_of,
@@ -28,9 +29,10 @@ from messaging.cancelling import cancel
 from messaging.candidates import TABLES, match, message
 from messaging.events_out import untold
 from messaging.held.rates import Figures
+from messaging.replies import waiting
 from messaging.webhooks import queue
 from models.database import reading, writing
-from models.vocabulary import HeldState, Reason
+from models.vocabulary import Channel, HeldState, Reason
 from tests.deciding import NOON, House
 from tests.holding import HOUR, MINUTE, approve, crowd, held_house, hold, leave, notices, refuse, states
 
@@ -364,6 +366,32 @@ def test_first_few_that_never_end_are_shown_to_a_person(house: House) -> None:
     assert watch(house.app, late + MINUTE).stopped == [], "a person has given them as long again"
 
 
+def test_first_few_that_all_end_unknown_are_shown_to_a_person(house: House) -> None:
+    """Not released: nobody has heard anything. A yes lets the next few go, so that somebody hears of them."""
+    run = approve(house, hold(house))
+    advance(house.app, NOON)
+    house.set(models.Message, state="unknown", tries=1)
+    assert watch(house.app, NOON + HOUR) == WatchReport(), "they may still turn out to have arrived"
+    house.set(models.Message, ended_at=NOON + 2 * HOUR, reason="gave_up")
+    assert watch(house.app, NOON + 2 * HOUR).stopped == [run.id]
+    assert held_run(house.app, run.id).said == "nobody knows whether any of the first few arrived"
+    assert states(house)["held"] == 7
+    approve(house, run, NOON + 3 * HOUR)
+    report = watch(house.app, NOON + 3 * HOUR)
+    assert (report.stopped, report.released, states(house)) == ([], [], {"held": 4, "done": 3, "open": 3})
+    advance(house.app, NOON + 3 * HOUR)
+    assert leave(house, NOON + 3 * HOUR) == 3
+    assert watch(house.app, NOON + 4 * HOUR).released == [run.id]
+
+
+def test_first_few_that_were_tried_and_all_ended_untaken_are_followed_by_the_next_few(house: House) -> None:
+    approve(house, hold(house))
+    advance(house.app, NOON)
+    house.set(models.Message, state="expired", tries=1, ended_at=NOON + MINUTE)
+    assert watch(house.app, NOON + HOUR).released == []
+    assert states(house) == {"held": 4, "done": 3, "open": 3}
+
+
 def test_the_first_few_of_a_rule_that_begins_with_a_wait_have_longer(house: House) -> None:
     steps = "  - wait: 5 days\n  - {send: hello, by: [sms]}"
     house.rule(steps=steps, limits="{once_per: customer, brake: 10% of customers}")
@@ -423,6 +451,113 @@ def test_one_run_that_cannot_be_looked_at_does_not_keep_the_others(
     monkeypatch.setattr("beforehand.approving.watching.end", one_fails)
     assert len(watch(house.app, NOON + timedelta(days=2)).expired) == 1
     assert held_run(house.app, first.id).state is HeldState.WAITING
+
+
+def offered(house: House, rule_id: str, priority: int, more: str = "", **terms: Any) -> None:
+    """A marketing rule that waits for room where the cap has none."""
+    house.rule(
+        rule_id,
+        purpose="marketing",
+        priority=priority,
+        steps="  - {send: hello, by: [sms]}",
+        limits=f"{{once_per: customer{more}, when_capped: defer}}",
+        **terms,
+    )
+
+
+@pytest.mark.parametrize("held_by", ["brake", "maybe_stop"])
+def test_what_is_held_and_gives_way_to_a_cap_stays_held_for_the_same_reason(house: House, held_by: str) -> None:
+    """Whoever lets it go again knows it by its reason: with another one it would be held for ever."""
+    house.settings |= {"caps": {"marketing": "1 per 7 days"}, "consent_needed": []}
+    offered(house, "hello", 10, ", brake: 10%")
+    run = approve(house, hold(house))
+    advance(house.app, NOON)
+    if held_by == "brake":
+        _texts(house, NOON)
+        assert watch(house.app, NOON + MINUTE).stopped == [run.id]
+    else:
+        with writing(house.engine) as connection:
+            waiting.hold(connection, house.rows(models.Customer, "id"), [Channel.SMS])
+    assert set(house.rows(models.Message, "state", "reason")) == {("held", held_by)}
+    offered(house, "greater", 20, ", brake: 100%")
+    assert run_rule(house.app, "greater", NOON + MINUTE).displaced == 3
+    house.set(models.Message, lambda c: c.rule_id == "greater", state="delivered", ended_at=NOON + MINUTE, tries=1)
+    mine = [row[1:] for row in house.rows(models.Message, "rule_id", "state", "reason", "due_at") if row[0] == "hello"]
+    later = NOON + timedelta(days=7, hours=1)
+    assert mine == [("held", held_by, later)] * 3
+    if held_by == "brake":
+        approve(house, run, NOON + 2 * MINUTE)
+    else:
+        with writing(house.engine) as connection:
+            waiting.let_everybody_go(connection)
+    assert leave(house, later) == 3
+    watch(house.app, later + 31 * MINUTE)
+    assert held_run(house.app, run.id).rest_at == later + 31 * MINUTE
+
+
+def _rest_goes(house: House) -> tuple[HeldRunView, list[int]]:
+    """The rest was let go after an hour and is planned; the ids of its messages."""
+    run = approve(house, hold(house))
+    advance(house.app, NOON)
+    leave(house, NOON)
+    assert watch(house.app, NOON + HOUR).released == [run.id]
+    advance(house.app, NOON + HOUR)
+    return run, [key for key, state in house.rows(models.Message, "id", "state") if state == "planned"]
+
+
+STRAGGLERS = {
+    "held": {"state": "held", "reason": "maybe_stop"},
+    "full mailbox": {"state": "queued", "tries": 1, "due_at": NOON + timedelta(days=1)},
+    "full mailbox, claimed": {"state": "claimed", "tries": 2},
+}
+
+
+@pytest.mark.parametrize("one", STRAGGLERS)
+def test_one_message_that_waits_for_its_own_reason_does_not_keep_the_run_open(house: House, one: str) -> None:
+    """The rule does nothing else while a run of it goes: customers must not go without for one full mailbox."""
+    run, rest = _rest_goes(house)
+    house.set(models.Message, lambda c: c.id == rest[0], **STRAGGLERS[one])
+    assert watch(house.app, NOON + HOUR).done == [], "the others have not been tried"
+    house.set(models.Message, lambda c: c.id == rest[1], state="in_flight", tries=1)
+    leave(house, NOON + HOUR + MINUTE)
+    house.set(models.Message, lambda c: c.id == rest[0], **STRAGGLERS[one])
+    assert watch(house.app, NOON + HOUR + MINUTE).done == [], "one is on the wire"
+    house.set(models.Message, lambda c: c.id == rest[1], state="accepted", accepted_at=NOON + HOUR)
+    assert watch(house.app, NOON + HOUR + 2 * MINUTE).done == [run.id]
+    assert house.rows(models.Message, "state").count(STRAGGLERS[one]["state"]) == 1, "it still waits"
+    house.customer()
+    assert run_rule(house.app, "hello", NOON + 2 * HOUR).planned == 1
+
+
+def test_a_run_of_which_few_cannot_go_for_days_is_done_all_the_same(house: House) -> None:
+    """Five are no more than the rule may reach without a second person."""
+    run, rest = _rest_goes(house)
+    late = NOON + HOUR + timedelta(days=3)
+    house.set(models.Message, lambda c: c.id.in_(rest[5:]), state="delivered", tries=1, accepted_at=NOON + HOUR)
+    house.set(models.Message, lambda c: c.id.in_(rest[:5]), due_at=NOON + timedelta(days=30), reason="no_common_hour")
+    assert watch(house.app, late - MINUTE).done == [], "they are watched as they go"
+    assert watch(house.app, late).done == [run.id]
+    assert states(house, models.Message) == {"delivered": 5, "planned": 5}, "what was approved still goes"
+    house.customer()
+    assert run_rule(house.app, "hello", late).planned == 1
+
+
+@pytest.mark.parametrize("tries", [0, 1])
+def test_a_run_of_which_many_cannot_go_for_days_is_shown_to_a_person(house: House, tries: int) -> None:
+    """Were it done, nobody would watch them, and they would go with whatever the texts say by then."""
+    run, rest = _rest_goes(house)
+    late = NOON + HOUR + timedelta(days=3)
+    house.set(models.Message, lambda c: c.id.in_(rest), due_at=NOON + timedelta(days=30), tries=tries)
+    report = watch(house.app, late - MINUTE)
+    assert (report.done, report.stopped) == ([], [])
+    assert watch(house.app, late).stopped == [run.id]
+    assert held_run(house.app, run.id).said == "7 of its messages have neither left nor ended after 3 days"
+    assert states(house, models.Message) == {"delivered": 3, "held": 7}
+    approve(house, run, late)
+    report = watch(house.app, late + timedelta(days=2))
+    assert (report.done, report.stopped) == ([], []), "a person has given them as long again"
+    assert leave(house, late + timedelta(days=2)) == 7
+    assert watch(house.app, late + timedelta(days=2)).done == [run.id]
 
 
 # -- the question ------------------------------------------------------------------------------------------------
