@@ -9,10 +9,14 @@ from beforehand.wiring import App
 
 @dataclass(frozen=True)
 class Asked:
-    """What a window shows: its ``text`` in markdown, and for how many ``seconds`` it may wait."""
+    """What a window shows: its ``text`` in markdown, and for how many ``seconds`` it may wait.
+
+    ``shown`` is a word for what the text shows; an answer comes back with it.
+    """
 
     text: str
     seconds: int
+    shown: str
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,8 @@ def asked_of(app: App, held_run_id: int) -> Asked | None:
         return None
     if not question.run.asks:
         return None
-    return Asked(question.as_markdown(), int((question.run.expires_at - now).total_seconds()))
+    seconds = int((question.run.expires_at - now).total_seconds())
+    return Asked(question.as_markdown(), seconds, question.shown)
 
 
 async def keep_windows(app: App) -> None:
@@ -48,10 +53,13 @@ async def keep_windows(app: App) -> None:
             await asyncio.to_thread(approving.note_window, app, held_run_id, window)
 
 
-def take_answer(app: App, held_run_id: int, approve: bool, by: str, because: str) -> Taken:
-    """Take the answer that somebody gave in Prefect's UI."""
+def take_answer(app: App, held_run_id: int, approve: bool, by: str, because: str, shown: str) -> Taken:
+    """Take the answer that somebody gave in Prefect's UI, to a form that said ``shown``."""
+    now = app.clock()
     try:
-        run = approving.answer(app, held_run_id, approve=approve, by=by, via="prefect", now=app.clock(), why=because)
+        run = approving.answer(
+            app, held_run_id, approve=approve, by=by, via="prefect", now=now, why=because, shown=shown
+        )
     except approving.NotAllowed as no:
         return Taken(counts=False, said=str(no))
     return Taken(counts=True, said=f"{run.rule_id}: {run.stands}")

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import Engine
 
-from beforehand.approving import answer, held_run
+from beforehand.approving import NotAllowed, answer, held_run
 from beforehand.passes import run_rule
 from models.vocabulary import HeldState
 from tests.deciding import NOON, House
@@ -124,3 +124,58 @@ async def test_a_lost_window_is_opened_anew_and_one_answered_elsewhere_is_closed
     answer(asked.app, 1, approve=False, by="eva", via="cli", now=NOON)
     assert await windows(asked) == ""
     assert await _in_state(second, "Answered elsewhere")
+
+
+async def test_an_answer_that_did_not_count_is_not_read_again(asked: House) -> None:
+    """Prefect runs the flow from the top after each answer: what was said first must not speak for others."""
+    window = await windows(asked)
+    await suspended(window)
+    (asked.folder / "templates" / "hello" / "sms.en.txt").write_text("Something else.\n")
+    await say(window, "approve", "eva@example.com")
+    shown = await until(lambda: _shown_again(window), seconds=30)
+    assert "look again" in shown
+    assert "Something else." in shown
+    await say(window, "refuse", "tom@example.com")
+    await until(lambda: _in_state(window, "Answered"), seconds=30)
+    run = held_run(asked.app, 1)
+    assert (run.state, run.decided_by) == (HeldState.REFUSED, "tom@example.com")
+
+
+async def test_a_form_that_shows_old_texts_approves_nothing(asked: House) -> None:
+    """Somebody looked again elsewhere, and the row has the new texts; whoever has the form open has not seen them."""
+    window = await windows(asked)
+    await suspended(window)
+    (asked.folder / "templates" / "hello" / "sms.en.txt").write_text("Something else.\n")
+    with pytest.raises(NotAllowed, match="look again"):
+        answer(asked.app, 1, approve=True, by="eva", via="cli", now=NOON)
+    await say(window, "approve", "bob@example.com")
+    shown = await until(lambda: _shown_again(window), seconds=30)
+    assert "Something else." in shown
+    assert held_run(asked.app, 1).state is HeldState.WAITING
+    await say(window, "approve", "bob@example.com")
+    await until(lambda: _in_state(window, "Answered"), seconds=30)
+    assert held_run(asked.app, 1).decided_by == "bob@example.com"
+
+
+async def test_a_flow_run_that_is_run_once_more_gives_no_answer_twice(asked: House) -> None:
+    """*Retry* in Prefect's UI runs the same flow run again, with all that was said to it."""
+    from prefect.client.orchestration import get_client
+    from prefect.states import Scheduled
+    from sqlalchemy import text
+
+    with asked.app.engine.begin() as connection:
+        connection.execute(text("UPDATE held_run SET author = 'Mara <mara@example.com>'"))
+    window = await windows(asked)
+    await suspended(window)
+    await say(window, "approve", "mara@example.com")
+    await until(lambda: _shown_again(window), seconds=30)
+    with asked.app.engine.begin() as connection:
+        connection.execute(text("UPDATE held_run SET author = NULL"))
+    async with get_client() as client:
+        await client.set_flow_run_state(UUID(window), Scheduled(), force=True)
+    await until(lambda: _asked_anew(window), seconds=30)
+    assert held_run(asked.app, 1).state is HeldState.WAITING
+
+
+async def _asked_anew(window: str) -> bool:
+    return "give it once more" in await _shown_again(window)
