@@ -1,6 +1,8 @@
 """The window of a held run on a real Prefect server: it opens, asks again, is opened anew when lost, and closes."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -19,6 +21,9 @@ __all__ = ["server", "worker"]
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+MOMENTS = (NOON + timedelta(seconds=n) for n in count())
+"""When runs are held, each at another moment: all are number 1 of their database, and they share a Prefect server."""
+
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def asked(server: str, worker: Any, sqlite_engine: Engine, tmp_path: Path) -> AsyncIterator[House]:
@@ -30,7 +35,7 @@ async def asked(server: str, worker: Any, sqlite_engine: Engine, tmp_path: Path)
     house.rule(limits="{once_per: customer, brake: 20% of customers}")
     for _ in range(10):
         house.customer(first_name="Wilhelmina")
-    run_rule(house.app, "hello", NOON)
+    run_rule(house.app, "hello", next(MOMENTS))
     hold(of_app(house.app))
     await line_up()
     yield house
@@ -179,3 +184,78 @@ async def test_a_flow_run_that_is_run_once_more_gives_no_answer_twice(asked: Hou
 
 async def _asked_anew(window: str) -> bool:
     return "give it once more" in await _shown_again(window)
+
+
+async def opened() -> int:
+    """How many windows the server has seen."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+
+    async with get_client() as client:
+        return len(await client.read_flow_runs(flow_filter=FlowFilter(name=FlowFilterName(any_=["approve"]))))
+
+
+async def test_a_window_that_cannot_be_closed_opens_no_others(asked: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect.client.orchestration import PrefectClient
+
+    async def refused(*_: Any, **__: Any) -> None:
+        raise OSError("the server said no")
+
+    closing = await windows(asked)
+    await suspended(closing)
+    answer(asked.app, 1, approve=False, by="eva", via="cli", now=NOON)
+    asked.rule("other", limits="{once_per: customer, brake: 20% of customers}")
+    run_rule(asked.app, "other", NOON)
+    before = await opened()
+    with monkeypatch.context() as broken:
+        broken.setattr(PrefectClient, "set_flow_run_state", refused)
+        for _ in range(3):
+            with pytest.raises(OSError, match="the server said no"):
+                await windows(asked)
+    assert await opened() == before + 1
+    assert held_run(asked.app, 2).asked_in
+    assert await windows(asked) == ""
+    assert await _in_state(closing, "Answered elsewhere")
+
+
+async def test_a_window_that_was_not_noted_is_found_again(asked: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database is away for a moment, just as the window was opened."""
+
+    def away(*_: Any) -> None:
+        raise OSError("the database is away")
+
+    before = await opened()
+    with monkeypatch.context() as broken:
+        broken.setattr("beforehand.approving.note_window", away)
+        for _ in range(3):
+            with pytest.raises(OSError, match="away"):
+                await windows(asked)
+    assert await windows(asked) != ""
+    assert await opened() == before + 1
+
+
+async def test_windows_that_fail_are_not_opened_beat_by_beat(
+    asked: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from flows import windows as opening
+
+    def broken(*_: Any) -> None:
+        raise ValueError("a row that cannot be")
+
+    now = [100.0]
+    monkeypatch.setattr(opening, "PATIENCE", opening.Patience(lambda: now[0]))
+    monkeypatch.setattr("beforehand.approving.question_of", broken)
+    before, window = await opened(), await windows(asked)
+    await until(lambda: _in_state(window, "Failed"), seconds=30)
+    assert [await windows(asked) for _ in range(3)] == [window] * 3
+    assert await opened() == before + 1
+    said = [record.message for record in caplog.records if record.name == "beforehand.prefect"]
+    assert [line for line in said if "held run 1" in line and "Failed" in line] == said
+    assert len(said) == 1, "said once"
+    monkeypatch.undo()
+    monkeypatch.setattr(opening, "PATIENCE", opening.Patience(lambda: now[0]))
+    assert await windows(asked) == window, "a process that begins waits anew"
+    now[0] += opening.AGAIN_AFTER
+    second = await windows(asked)
+    assert second != window
+    await suspended(second)
