@@ -162,8 +162,14 @@ async def test_a_form_that_shows_old_texts_approves_nothing(asked: House) -> Non
     assert held_run(asked.app, 1).decided_by == "bob@example.com"
 
 
-async def test_a_flow_run_that_is_run_once_more_gives_no_answer_twice(asked: House) -> None:
+async def test_a_flow_run_that_is_run_once_more_gives_no_answer_twice(
+    asked: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """*Retry* in Prefect's UI runs the same flow run again, with all that was said to it."""
+
+    def broken(*_: Any) -> None:
+        raise ValueError("a row that cannot be")
+
     from prefect.client.orchestration import get_client
     from prefect.states import Scheduled
     from sqlalchemy import text
@@ -172,8 +178,10 @@ async def test_a_flow_run_that_is_run_once_more_gives_no_answer_twice(asked: Hou
         connection.execute(text("UPDATE held_run SET author = 'Mara <mara@example.com>'"))
     window = await windows(asked)
     await suspended(window)
-    await say(window, "approve", "mara@example.com")
-    await until(lambda: _shown_again(window), seconds=30)
+    with monkeypatch.context() as failing:
+        failing.setattr("beforehand.approving.question_of", broken)
+        await say(window, "approve", "mara@example.com")
+        await until(lambda: _in_state(window, "Failed"), seconds=30)
     with asked.app.engine.begin() as connection:
         connection.execute(text("UPDATE held_run SET author = NULL"))
     async with get_client() as client:
