@@ -9,10 +9,14 @@ from beforehand.wiring import App
 
 @dataclass(frozen=True)
 class Asked:
-    """What a window shows: its ``text`` in markdown, and for how many ``seconds`` it may wait."""
+    """What a window shows: its ``text`` in markdown, and for how many ``seconds`` it may wait.
+
+    ``shown`` is a word for what the text shows; an answer comes back with it.
+    """
 
     text: str
     seconds: int
+    shown: str
 
 
 @dataclass(frozen=True)
@@ -32,26 +36,37 @@ def asked_of(app: App, held_run_id: int) -> Asked | None:
         return None
     if not question.run.asks:
         return None
-    return Asked(question.as_markdown(), int((question.run.expires_at - now).total_seconds()))
+    seconds = int((question.run.expires_at - now).total_seconds())
+    return Asked(question.as_markdown(), seconds, question.shown)
 
 
 async def keep_windows(app: App) -> None:
     """One window in Prefect's UI for each held run that asks, and none for the others."""
-    from flows.windows import bring_windows_in_line  # prefect takes seconds to import
+    from flows.windows import Waiting, bring_windows_in_line  # prefect takes seconds to import
 
     runs = await asyncio.to_thread(approving.windows, app)
-    waiting = {run.id: run.asked_in for run in runs if run.asks}
+    waiting = {run.id: Waiting(run.asked_in, _occasion(run)) for run in runs if run.asks}
     over = {run.id: run.asked_in for run in runs if not run.asks and run.asked_in}
     if waiting or over:
-        changed = await bring_windows_in_line(waiting, over)
-        for held_run_id, window in changed.items():
+
+        async def note(held_run_id: int, window: str | None) -> None:
             await asyncio.to_thread(approving.note_window, app, held_run_id, window)
 
+        await bring_windows_in_line(waiting, over, note)
 
-def take_answer(app: App, held_run_id: int, approve: bool, by: str, because: str) -> Taken:
-    """Take the answer that somebody gave in Prefect's UI."""
+
+def _occasion(run: approving.HeldRunView) -> str:
+    """What tells one time of asking from another: a run that was approved may stop and ask again."""
+    return f"held {run.held_at.isoformat()}, last answer {run.decided_at.isoformat() if run.decided_at else 'none'}"
+
+
+def take_answer(app: App, held_run_id: int, approve: bool, by: str, because: str, shown: str) -> Taken:
+    """Take the answer that somebody gave in Prefect's UI, to a form that said ``shown``."""
+    now = app.clock()
     try:
-        run = approving.answer(app, held_run_id, approve=approve, by=by, via="prefect", now=app.clock(), why=because)
+        run = approving.answer(
+            app, held_run_id, approve=approve, by=by, via="prefect", now=now, why=because, shown=shown
+        )
     except approving.NotAllowed as no:
         return Taken(counts=False, said=str(no))
     return Taken(counts=True, said=f"{run.rule_id}: {run.stands}")

@@ -90,7 +90,8 @@ class Hands:
     ``dispatch()`` sends one batch of what may go now; ``ingest(mapping_file, told)`` reads sources, counts by table.
     ``console`` is the address of the console, empty where there is none; ``brief_at`` is HH:MM in ``time_zone``.
     ``own`` are the chores of the house, which tests of the passes go without.
-    ``question(held_run)`` is what a second person is asked, and ``answer(held_run, approve, by, because)`` takes it.
+    ``question(held_run)`` is what a second person is asked, and ``answer(held_run, approve, by, because, shown)`` takes
+    it, for what was shown.
     """
 
     clock: Callable[[], datetime]
@@ -106,7 +107,7 @@ class Hands:
     brief_at: str = "07:00"
     own: Chores | None = None
     question: Callable[[int], Asked | None] = lambda _: None
-    answer: Callable[[int, bool, str, str], Taken] = lambda *_: Taken(counts=False, said="nothing is asked")
+    answer: Callable[[int, bool, str, str, str], Taken] = lambda *_: Taken(counts=False, said="nothing is asked")
 
     @property
     def chores(self) -> Chores:
@@ -135,7 +136,7 @@ def of_app(app: App, *, post_room: str = "", stopping: Callable[[], bool] = lamb
         brief_at=app.settings.brief_at,
         own=chores_of(app),
         question=lambda held_run: asked_of(app, held_run),
-        answer=lambda held_run, approve, by, because: take_answer(app, held_run, approve, by, because),
+        answer=lambda held_run, approve, by, why, shown: take_answer(app, held_run, approve, by, why, shown),
     )
 
 

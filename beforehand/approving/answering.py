@@ -7,9 +7,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, null, select, update
 
-from beforehand.approving.texts import keep_text_authors, rule_of_run
+from beforehand.approving.texts import keep_text_authors, rule_of_run, shown_by, texts_of
 from beforehand.approving.who import is_among, same_person, tells
-from beforehand.passes.house import policy_of
 from beforehand.passes.in_force import IN_FORCE
 from beforehand.wiring import App
 from messaging import audit
@@ -28,6 +27,7 @@ CANARY_SHARE = 0.01
 
 
 _CHANGED = "the templates of {rule} were changed since they were shown; look again, then answer"
+_OTHERWISE = "what is asked of {rule} is not what was shown: its templates or its state have changed; look again"
 
 
 class NotAllowed(Exception):
@@ -45,6 +45,7 @@ class _Answer:
     now: datetime
     why: str = ""
     known_as: tuple[str, ...] = ()
+    shown: str | None = None
 
 
 def open_runs(app: App) -> list[HeldRunView]:
@@ -81,6 +82,7 @@ def answer(
     now: datetime,
     why: str = "",
     known_as: Collection[str] = (),
+    shown: str | None = None,
 ) -> HeldRunView:
     """Approve or refuse a run that asks, as ``by`` (a name or an e-mail address) by way of ``via`` (``cli`` ...).
 
@@ -88,9 +90,10 @@ def answer(
     there is none, it does not ask (any more), nobody says who answers, or who approves wrote the rule or its templates
     or is no approver, the rule is not live any more, or its templates are not those that were shown. Where two answer
     at once, one of them does. ``known_as`` are names of whoever answers that they did not type, such as their login: an
-    author does not approve by giving another name.
+    author does not approve by giving another name. ``shown`` is the word of the question that was looked at: a yes to
+    another one does not count. None: whoever calls has just looked.
     """
-    said = _Answer(held_run_id, approve, " ".join(by.split()), via, now, why.strip(), tuple(known_as))
+    said = _Answer(held_run_id, approve, " ".join(by.split()), via, now, why.strip(), tuple(known_as), shown)
     if approve:
         keep_text_authors(app, held_run(app, held_run_id))
     with writing(app.engine) as connection:
@@ -99,6 +102,8 @@ def answer(
         _check(app, run, said)
         texts = _texts_now(app, connection, run) if approve else run.texts
         if texts == run.texts:
+            if approve and shown not in (None, shown_by(run, texts)):
+                raise NotAllowed(_OTHERWISE.format(rule=run.rule_id))
             _take_effect(app, connection, run, said)
             return _known(runs.run_of(connection, held_run_id), held_run_id)
         runs.move(connection, run.id, runs.ASKS, texts=texts, text_authors=null())
@@ -156,7 +161,7 @@ def _texts_now(app: App, connection: Connection, run: HeldRunView) -> str | None
         raise NotAllowed(f"the text of {run.rule_id} with which run {run.id} was held cannot be read any more")
     if not is_live(connection, run.rule_id):
         raise NotAllowed(f"{run.rule_id} is not live any more; nothing of its held run may go")
-    return policy_of(app).digest_of(sorted(runs.templates_in(rule.terms)))
+    return texts_of(app, rule)
 
 
 def _take_effect(app: App, connection: Connection, run: HeldRunView, said: _Answer) -> None:

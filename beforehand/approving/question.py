@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select
 
 from beforehand.approving.answering import canary_of, held_run
 from beforehand.approving.masked import masked, scrubbed
-from beforehand.approving.texts import rule_of_run, text_authors_of
+from beforehand.approving.texts import rule_of_run, shown_by, text_authors_of, texts_of
 from beforehand.passes.house import brand_of, policy_of, templates_of
 from beforehand.passes.previewing import cost_of_candidates, item_of
 from beforehand.wiring import App
@@ -64,7 +64,8 @@ class Question:
     ``held`` matches wait to be let go, and ``waiting_messages`` that were planned already; ``going`` of the first would
     go by the gates as they are now, the others are ``withheld`` for these reasons. ``cost`` is None where the rule's
     text cannot be read any more. ``found`` is what the pass matched that was held, ``left_out`` whom its gates withheld
-    then, ``usual`` what the rule's runs usually reach.
+    then, ``usual`` what the rule's runs usually reach. ``shown`` is a word for what is asked and the
+    texts that are shown: a yes names it.
     """
 
     run: HeldRunView
@@ -87,6 +88,7 @@ class Question:
     found: int = 0
     left_out: tuple[tuple[Reason, int], ...] = ()
     usual: float | None = None
+    shown: str = ""
 
     @property
     def messages(self) -> int:
@@ -117,6 +119,7 @@ class Question:
             "found": self.found,
             "left_out": {reason.value: count for reason, count in self.left_out},
             "usual": self.usual,
+            "shown": self.shown,
         }
 
     def as_markdown(self) -> str:
@@ -153,6 +156,7 @@ class _Asking:
 
     def question(self) -> Question:
         policy, terms, key = policy_of(self.app), self.rule.terms, self.run.id
+        shown = shown_by(self.run, texts_of(self.app, self.rule))  # before the samples: never newer than they are
         held = and_(going.of_run(key), match.c.state == MatchState.HELD)
         count = fill_from_matches(self.connection, held, now=self.now, zone=policy.zone)
         case = guards.Case(terms, first_speaking(terms.steps), policy, self.now, first=False)
@@ -175,6 +179,7 @@ class _Asking:
             cost=cost_of_candidates(self.connection, self.app, case, going_now),
             samples=tuple(self._samples(case)),
             **self._of_the_pass(),
+            shown=shown,
             first=min(max(canary_of(self.app, self.run) - self.run.canary, 0), count),
         )
 

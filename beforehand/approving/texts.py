@@ -1,9 +1,11 @@
 """The texts of a held run: its rule as it was when it was held, and who wrote what customers would read."""
 
+import hashlib
+
 from sqlalchemy import Connection, update
 
 from beforehand.passes.authors import authors_of
-from beforehand.passes.house import version_of
+from beforehand.passes.house import policy_of, version_of
 from beforehand.wiring import App
 from messaging.guards.brake import held_run
 from messaging.held import HeldRunView, runs
@@ -18,6 +20,17 @@ def rule_of_run(app: App, connection: Connection, run: HeldRunView) -> Rule | No
         return version_of(app, connection, run.rule_id, run.version)
     except RuleErrors:
         return None
+
+
+def texts_of(app: App, rule: Rule) -> str:
+    """A digest of the templates that a rule sends, as they are now."""
+    return policy_of(app).digest_of(sorted(runs.templates_in(rule.terms)))
+
+
+def shown_by(run: HeldRunView, texts: str | None) -> str:
+    """A word for what is asked of a run with these texts: another one where they change, or where it stops again."""
+    asked = (run.id, run.state.value, run.decided_at and run.decided_at.isoformat(), texts)
+    return hashlib.sha256(repr(asked).encode()).hexdigest()[:10]
 
 
 def text_authors_of(app: App, run: HeldRunView) -> list[str]:

@@ -22,6 +22,12 @@ def approve(
         int | None, typer.Argument(metavar="[RUN]", help="The held run's number; without it, all.", show_default=False)
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Approve it: the first few go, and then the rest.")] = False,
+    shown: Annotated[
+        str | None,
+        typer.Option(
+            "--shown", metavar="WORD", help="With --yes: the word that its page ends with.", show_default=False
+        ),
+    ] = None,
     refuse: Annotated[bool, typer.Option("--refuse", help="Refuse it: nothing more of it goes.")] = False,
     by: Annotated[
         str | None,
@@ -41,11 +47,15 @@ def approve(
         common.fail("an answer is given now; --now only shows what a run would do at another moment")
     if run is None and (yes or refuse):
         common.fail("which run? `beforehand approve` shows those that wait, with their numbers")
+    if yes and not shown:
+        common.fail(
+            f"a yes is for what was shown: `beforehand approve {run}` ends with the command for it, --shown WORD"
+        )
     app = common.wired(new=False)
     if run is None:
         _list(app, json=json)
     elif yes or refuse:
-        _answer(app, run, approve=yes, by=by, because=because, json=json)
+        _answer(app, run, shown if yes else None, by=by, because=because, json=json)
     else:
         _ask(app, run, now, json=json)
 
@@ -125,21 +135,23 @@ def _show(console: "Console", asked: "Question") -> None:
         title = f"{CHANNELS[sample.channel][0]}, {sample.language or 'default language'}"
         console.print(Panel(Text(plainly("\n\n".join(filter(None, said)))), title=title, title_align="left"))
     if asked.run.asks:
-        console.print(
-            f"Yes: beforehand approve {asked.run.id} --yes      No: beforehand approve {asked.run.id} --refuse"
-        )
+        console.print(f"Yes: beforehand approve {asked.run.id} --yes --shown {asked.shown}", markup=False)
+        console.print(f"No:  beforehand approve {asked.run.id} --refuse", markup=False)
 
 
-def _answer(app: "App", run: int, *, approve: bool, by: str | None, because: str, json: bool) -> None:
+def _answer(app: "App", run: int, shown: str | None, *, by: str | None, because: str, json: bool) -> None:
+    """``shown`` is the word of what is approved; None: it is refused."""
     from beforehand.approving import NotAllowed, answer
     from beforehand.git import me
     from beforehand.passes.authors import known_as
 
     who = me(app.settings.rules) if by is None else by
-    known, now = known_as(app.settings.rules), app.clock()
+    known, now, approve = known_as(app.settings.rules), app.clock(), shown is not None
     try:
         done = common.asked(
-            lambda: answer(app, run, approve=approve, by=who, via="cli", now=now, why=because, known_as=known)
+            lambda: answer(
+                app, run, approve=approve, by=who, via="cli", now=now, why=because, known_as=known, shown=shown
+            )
         )
     except NotAllowed as wrong:
         common.fail(f"Not done: {wrong}.", code=common.FINDINGS)

@@ -37,6 +37,15 @@ def approve(*words: str) -> Result:
     return call("approve", *words)
 
 
+def word() -> str:
+    """What the page of the run shows, as its last lines have it."""
+    return approve("1").stdout.partition("--shown ")[2].split()[0]
+
+
+def yes(*words: str) -> Result:
+    return approve("1", "--yes", "--shown", word(), *words)
+
+
 def test_it_lists_what_waits_and_shows_what_it_would_do(house: House) -> None:
     listed = approve()
     assert (listed.exit_code, "hello" in listed.stdout, "waits for a second person" in listed.stdout) == (0, True, True)
@@ -49,7 +58,8 @@ def test_it_lists_what_waits_and_shows_what_it_would_do(house: House) -> None:
 
 
 def test_a_second_person_approves(house: House) -> None:
-    done = approve("1", "--yes", "--by", "ada@example.com", "--because", "a strike")
+    shown = word()
+    done = yes("--by", "ada@example.com", "--because", "a strike")
     assert done.exit_code == 0, done.output
     assert "approved by ada@example.com: 2 matches of 10 go first" in done.stdout
     with reading(house.engine) as connection:
@@ -57,15 +67,29 @@ def test_a_second_person_approves(house: House) -> None:
     assert (last.by, last.action, last.details["via"], last.details["why"]) == (
         "ada@example.com", "approve", "cli", "a strike",
     )  # fmt: skip
-    again = approve("1", "--yes", "--by", "bo")
+    again = approve("1", "--yes", "--shown", shown, "--by", "bo")
     assert (again.exit_code, "has been answered by ada@example.com" in again.stderr) == (1, True)
 
 
 def test_who_wrote_it_cannot(house: House) -> None:
-    refused = approve("1", "--yes")
+    refused = yes()
     assert refused.exit_code == 1
     assert "a second person must approve it" in refused.stderr
     assert house.rows(models.HeldRun, "state") == [HeldState.WAITING]
+
+
+def test_what_was_shown_is_what_is_approved(house: House) -> None:
+    """Bob has seen the page; then Eva hears that the texts were changed, and the row has the new ones."""
+    old = word()
+    (house.folder / "templates" / "hello" / "sms.en.txt").write_text("Something else.\n")
+    eva = approve("1", "--yes", "--shown", old, "--by", "eva")
+    bob = approve("1", "--yes", "--shown", old, "--by", "bob")
+    assert (eva.exit_code, bob.exit_code) == (1, 1)
+    assert "look again" in eva.stderr
+    assert "look again" in bob.stderr
+    assert house.rows(models.HeldRun, "state") == [HeldState.WAITING]
+    assert json.loads(approve("1", "--json").stdout)["shown"] == word() != old
+    assert yes("--by", "bob").exit_code == 0
 
 
 def test_anybody_refuses(house: House) -> None:
@@ -99,6 +123,7 @@ def test_names_of_rules_are_whole_on_a_narrow_screen(house: House, monkeypatch: 
     [
         (("--yes",), 2, "which run?"),
         (("1", "--yes", "--refuse"), 2, "two answers"),
+        (("1", "--yes"), 2, "`beforehand approve 1` ends with the command"),
         (("9",), 1, "there is no held run 9"),
         (("9", "--refuse"), 1, "there is no held run 9"),
         (("1", "--refuse", "--now", NOW), 2, "an answer is given now"),

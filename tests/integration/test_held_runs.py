@@ -18,6 +18,7 @@ from beforehand.approving import (
     held_run,
     note_window,
     open_runs,
+    question_of,
     watch,
     watch_once,
 )
@@ -226,6 +227,25 @@ def test_changed_templates_must_be_looked_at_again(house: House) -> None:
         approve(house, run)
     assert states(house) == {"held": 10}
     assert approve(house, run).state is HeldState.CANARY, "it has been looked at again"
+
+
+def test_a_yes_is_for_what_was_shown(house: House) -> None:
+    def yes(shown: str) -> HeldRunView:
+        return answer(house.app, run.id, approve=True, by=EVA, via="test", now=NOON, shown=shown)
+
+    run = hold(house)
+    old = question_of(house.app, run.id, NOON).shown
+    (house.folder / "templates" / "hello" / "sms.en.txt").write_text("Something else.\n")
+    for _ in range(3):
+        with pytest.raises(NotAllowed, match="look again"):
+            yes(old)
+    new = question_of(house.app, run.id, NOON).shown
+    assert yes(new).state is HeldState.CANARY
+    with writing(house.engine) as connection:
+        connection.execute(update(brake.held_run).values(state=HeldState.STOPPED))
+    with pytest.raises(NotAllowed, match="look again"):
+        yes(new)
+    assert answer(house.app, run.id, approve=False, by=EVA, via="test", now=NOON, shown=new).state == "refused"
 
 
 def test_an_answer_is_told_and_kept(house: House) -> None:
