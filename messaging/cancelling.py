@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, func, not_, or_, select, update
 
 from messaging.candidates import TABLES, match
 from messaging.claims import attempt, message
 from messaging.held.going import TO_CALL
 from messaging.plan import one_decision_at_a_time
+from messaging.sent import maybe_told
 from messaging.sweeper import WAITING
 from messaging.taken_back import take_back
 from models.vocabulary import AttemptState, MatchState, MessageState, Reason, WebhookState
@@ -56,11 +57,12 @@ def would_cancel(connection: Connection, rule_id: str, version: str | None) -> C
     here = _of(message, rule_id, version)
     planned = select(message.c.match_id).where(here, message.c.state.in_(HERE))
     waiting = and_(_of(match, rule_id, version), match.c.state.in_([MatchState.OPEN, MatchState.HELD]))
+    untold = planned.where(not_(maybe_told()))
     good = and_(voucher.c.voided_at.is_(None), voucher.c.redeemed_at.is_(None), voucher.c.confirmed_at.is_(None))
     return Cancelled(
         messages=_by_channel(connection, here),
         matches=_count(connection, match, or_(waiting, match.c.id.in_(planned))),
-        vouchers=_count(connection, voucher, good, voucher.c.match_id.in_(planned)),
+        vouchers=_count(connection, voucher, good, voucher.c.match_id.in_(untold)),
         webhooks=_count(connection, webhook, _of(webhook, rule_id, version), webhook.c.state.in_(TO_CALL)),
         away=_away(connection, here),
     )
