@@ -18,14 +18,16 @@ from beforehand.cli import app as cli
 from beforehand.cli import common
 from beforehand.passes import run_rule, stops_of
 from messaging import audit
+from messaging.cancelling import cancel
 from messaging.channels.base import Outcome, Sighting
 from messaging.outbox import arm, claim, record
 from messaging.receipts import apply
 from messaging.sent import LISTED
 from messaging.unknown import SETTLING, settle
 from models.database import reading, writing
-from models.vocabulary import Channel, MessageState, OutcomeClass
+from models.vocabulary import Channel, MessageState, OutcomeClass, Reason
 from tests.deciding import NOON, House
+from tests.holding import HOUR, approve, held_house, hold
 from tests.integration.out_world import POLICY
 from tests.integration.test_outbox_receipts import Told
 
@@ -294,6 +296,35 @@ def test_nobody_was_told(house: House) -> None:
     run_rule(house.app, "hello", NOON)
     done = said("correct", "hello", "--version", version_of(house), "--send", "sorry")
     assert (done.exit_code, "nobody was told" in done.stderr) == (2, True)
+
+
+# -- the period after ----------------------------------------------------------------------------------------------
+
+MONTHLY = "{once_per: customer every 30 days, brake: 10% of customers}"
+
+
+@pytest.mark.parametrize("first", ["held", "let go"])
+def test_a_cancelled_run_uses_up_its_period_and_not_the_next(engine: Engine, tmp_path: Path, first: str) -> None:
+    house = held_house(engine, tmp_path)
+    house.rule(limits=MONTHLY)
+    run = hold(house)
+    if first == "let go":
+        approve(house, run)
+    with writing(engine) as connection:
+        assert cancel(connection, "hello", None, NOON + HOUR).matches == 10
+    assert set(house.rows(models.Match, "state", "ended_at")) == {("stopped", NOON + HOUR)}
+    again = run_rule(house.app, "hello", NOON + timedelta(days=29))
+    assert (again.brake, again.withheld) == (None, {Reason.KNOWN_OCCASION: 10})
+    later = run_rule(house.app, "hello", NOON + timedelta(days=31))
+    assert later.withheld == {Reason.BRAKE: 10}, "a new period, which the brake holds like any other"
+
+
+def test_what_was_cancelled_before_it_began_stays_cancelled(engine: Engine, tmp_path: Path) -> None:
+    house = held_house(engine, tmp_path)
+    hold(house)
+    with writing(engine) as connection:
+        cancel(connection, "hello", None, NOON + HOUR)
+    assert run_rule(house.app, "hello", NOON + timedelta(days=400)).withheld == {Reason.KNOWN_OCCASION: 10}
 
 
 # -- who may have been told --------------------------------------------------------------------------------------
