@@ -14,9 +14,12 @@ from sqlalchemy import Engine
 from typer.testing import CliRunner, Result
 
 import models
+from beforehand.approving import held_run, watch
 from beforehand.cli import app as cli
 from beforehand.cli import common
-from beforehand.passes import run_rule, stops_of
+from beforehand.passes import advance, run_rule, stops_of
+from beforehand.passes.house import rules_of
+from beforehand.passes.in_force import bring_into_force
 from messaging import audit
 from messaging.cancelling import cancel
 from messaging.channels.base import Outcome, Sighting
@@ -25,7 +28,7 @@ from messaging.receipts import apply
 from messaging.sent import LISTED
 from messaging.unknown import SETTLING, settle
 from models.database import reading, writing
-from models.vocabulary import Channel, MessageState, OutcomeClass, Reason
+from models.vocabulary import Channel, HeldState, MessageState, OutcomeClass, Reason
 from tests.deciding import NOON, House
 from tests.holding import HOUR, approve, held_house, hold
 from tests.integration.out_world import POLICY
@@ -317,6 +320,26 @@ def test_a_cancelled_run_uses_up_its_period_and_not_the_next(engine: Engine, tmp
     assert (again.brake, again.withheld) == (None, {Reason.KNOWN_OCCASION: 10})
     later = run_rule(house.app, "hello", NOON + timedelta(days=31))
     assert later.withheld == {Reason.BRAKE: 10}, "a new period, which the brake holds like any other"
+
+
+def test_what_a_retired_rule_had_let_go_and_not_begun_goes_back_to_the_passes(engine: Engine, tmp_path: Path) -> None:
+    house = held_house(engine, tmp_path)
+    house.rule(limits=MONTHLY)
+    run = approve(house, hold(house))
+    house.rule(limits=MONTHLY, status="retired")
+    assert advance(house.app, NOON).stopped == 0
+    of_three = {("withheld", "brake_refused"): 3, ("held", "brake"): 7}
+    assert Counter(house.rows(models.Match, "state", "reason")) == of_three
+    with writing(engine) as connection:
+        bring_into_force(connection, rules_of(house.app).rules, NOON)
+    watch(house.app, NOON + HOUR)
+    assert held_run(house.app, run.id).state is HeldState.REFUSED
+    house.rule(limits=MONTHLY, priority=51)
+    house.settings |= {"canary": 10, "live_from": None}
+    with writing(engine) as connection:
+        bring_into_force(connection, rules_of(house.app).rules, NOON + timedelta(days=399))
+    back = run_rule(house.app, "hello", NOON + timedelta(days=400))
+    assert (back.planned, back.withheld) == (10, {}), "nobody has heard anything, so nobody is barred"
 
 
 def test_what_was_cancelled_before_it_began_stays_cancelled(engine: Engine, tmp_path: Path) -> None:
