@@ -9,14 +9,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, func, literal, not_, or_, select, update
 
 from messaging.candidates import TABLES, match
 from messaging.claims import attempt, message
 from messaging.held.going import TO_CALL
 from messaging.plan import one_decision_at_a_time
+from messaging.sent import maybe_told
 from messaging.sweeper import WAITING
 from messaging.taken_back import take_back
+from models.types import UTCDateTime
 from models.vocabulary import AttemptState, MatchState, MessageState, Reason, WebhookState
 
 webhook = TABLES["webhook"]
@@ -56,11 +58,12 @@ def would_cancel(connection: Connection, rule_id: str, version: str | None) -> C
     here = _of(message, rule_id, version)
     planned = select(message.c.match_id).where(here, message.c.state.in_(HERE))
     waiting = and_(_of(match, rule_id, version), match.c.state.in_([MatchState.OPEN, MatchState.HELD]))
+    untold = planned.where(not_(maybe_told()))
     good = and_(voucher.c.voided_at.is_(None), voucher.c.redeemed_at.is_(None), voucher.c.confirmed_at.is_(None))
     return Cancelled(
         messages=_by_channel(connection, here),
         matches=_count(connection, match, or_(waiting, match.c.id.in_(planned))),
-        vouchers=_count(connection, voucher, good, voucher.c.match_id.in_(planned)),
+        vouchers=_count(connection, voucher, good, voucher.c.match_id.in_(untold)),
         webhooks=_count(connection, webhook, _of(webhook, rule_id, version), webhook.c.state.in_(TO_CALL)),
         away=_away(connection, here),
     )
@@ -146,12 +149,15 @@ def _stop_matches(connection: Connection, rule_id: str, version: str | None, spo
 
 
 def _end_matches(connection: Connection, which: ColumnElement[bool], now: datetime) -> int:
+    at = literal(now, UTCDateTime())  # of this type, or SQLite keeps a text there, which is later than any moment
     values: dict[str, Any] = {
+        # what was held or let go had not begun: its occasion is used up, or the next period would bear its number
+        "started_at": func.coalesce(match.c.started_at, at),
         "state": MatchState.STOPPED,
         "reason": Reason.CANCELLED_BY_STAFF,
         "due_at": None,
         "gives_up_at": None,
-        "ended_at": func.coalesce(match.c.ended_at, now),
+        "ended_at": func.coalesce(match.c.ended_at, at),
     }
     return int(connection.execute(update(match).where(which).values(values)).rowcount)
 

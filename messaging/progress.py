@@ -216,11 +216,19 @@ def due_at_step(rule_id: str, version: str, step: int, now: datetime) -> ColumnE
 
 
 def stop_matches(connection: Connection, chosen: ColumnElement[bool], reason: Reason, now: datetime) -> int:
-    """End matches for good. Returns how many."""
-    values = {"state": MatchState.STOPPED, "reason": reason, "due_at": None, "ended_at": now}
-    return int(
-        connection.execute(update(match).where(match.c.state == MatchState.OPEN, chosen).values(values)).rowcount
-    )
+    """End matches that have begun, for good. Returns how many.
+
+    One that was let go and has not begun goes back to the passes, as all goes that its run still holds: nothing was
+    said about its occasion.
+    """
+    going = and_(match.c.state == MatchState.OPEN, chosen)
+    ended = {"state": MatchState.STOPPED, "reason": reason, "due_at": None, "ended_at": now}
+    begun = update(match).where(going, match.c.started_at.is_not(None))
+    count = int(connection.execute(begun.values(ended)).rowcount)
+    given = {"state": MatchState.WITHHELD, "reason": Reason.BRAKE_REFUSED, "seen_at": now, "due_at": None}
+    unbegun = update(match).where(going, match.c.started_at.is_(None))
+    connection.execute(unbegun.values(given | {"gives_up_at": None}))
+    return count
 
 
 def rest_matches(connection: Connection, chosen: ColumnElement[bool], until: datetime) -> None:

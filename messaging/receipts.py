@@ -26,7 +26,7 @@ FORWARD = (MessageState.ACCEPTED, MessageState.SENT, MessageState.UNDELIVERED, M
 
 ENDS = (MessageState.UNDELIVERED, MessageState.DELIVERED)
 
-WAITING = (MessageState.QUEUED, MessageState.CLAIMED)
+WAITING = (MessageState.QUEUED, MessageState.HELD, MessageState.CLAIMED)
 
 TAKEN = (AttemptState.IN_FLIGHT, AttemptState.ACCEPTED, AttemptState.UNKNOWN)
 """Tries that the provider may have: one that came back to us unsent says nothing of the message."""

@@ -5,11 +5,29 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, String, case, cast, func, null, select
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Connection,
+    Select,
+    String,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    not_,
+    null,
+    or_,
+    select,
+    type_coerce,
+)
 
-from messaging.candidates import customer, match, outside_key, table_of
-from messaging.claims import attempt, message
-from models.vocabulary import MessageState
+from messaging.candidates import TABLES, customer, match, outside_key, table_of
+from messaging.claims import attempt, evidence, message
+from models.vocabulary import AttemptState, Channel, MessageState
+
+receipt = TABLES["receipt"]
 
 TOLD = (
     MessageState.ACCEPTED,
@@ -23,13 +41,37 @@ TOLD = (
 LEFT = (*TOLD, MessageState.UNDELIVERED)
 """States of a message that left us, whether or not it came through."""
 
+LISTED = (Channel.SMS, Channel.VOICE)
+"""Channels whose provider keeps a listing: what is not there never was. A mail server keeps none."""
+
 AT_ONCE = 5000
+
+
+def maybe_told() -> ColumnElement[bool]:
+    """A condition on ``message``: an earlier try may have arrived, whatever became of the message since.
+
+    Nobody knows how that try ended, the provider's listing did not show that it never had it, and no receipt says that
+    it failed.
+    """
+    a, becomes = attempt.c, type_coerce(evidence.c.content, JSON)["becomes"].as_string()
+    looked = [evidence.c.attempt_id == a.id, evidence.c.kind == "listing", becomes != MessageState.UNKNOWN.value]
+    absent = and_(message.c.channel.in_(LISTED), select(evidence.c.id).where(*looked).correlate(attempt).exists())
+    said = [receipt.c.message_id == a.message_id, receipt.c.attempt_id == a.id]
+    failed = select(receipt.c.id).where(*said, receipt.c.state == MessageState.UNDELIVERED).correlate(attempt).exists()
+    mine = [a.message_id == message.c.id, a.state == AttemptState.UNKNOWN, not_(absent), not_(failed)]
+    # most messages were never tried without an answer, and are not looked for among the tries
+    return and_(message.c.tries > 0, select(a.id).where(*mine).correlate(message).exists())
+
+
+def _told() -> ColumnElement[bool]:
+    return or_(message.c.state.in_(TOLD), maybe_told())
 
 
 @dataclass(frozen=True)
 class Sent:
     """One message that left: to whom (``customer`` as the source names them), about what, how, when, and its state.
 
+    ``state`` is ``unknown`` also where only an earlier try may have arrived, whatever became of the message since.
     ``provider_id`` is the provider's, None where it has told us none. ``at`` is when the provider took it, else when it
     was last tried.
     """
@@ -47,17 +89,19 @@ class Sent:
 def sent(connection: Connection, rule_id: str, version: str | None = None) -> Iterator[Sent]:
     """The messages of a rule (or of one version) that went or may have gone, the oldest first; read as they are taken.
 
-    One UNDELIVERED is among them, with its state; one that was refused, cancelled or came too late is not.
+    One UNDELIVERED is among them, with its state; one that was refused, cancelled or came too late is not, unless an
+    earlier try of it may have arrived.
     """
     m, newest = message.c, _newest_try()
+    told_state = case((m.state.in_(TOLD), m.state), (maybe_told(), literal(MessageState.UNKNOWN.value)), else_=m.state)
     statement = (
         select(customer.c.external_id, match.c.subject, _subject_key(connection, rule_id).label("key"))
-        .add_columns(m.channel, m.template, func.coalesce(m.accepted_at, newest.c.armed_at).label("at"), m.state)
+        .add_columns(m.channel, m.template, func.coalesce(m.accepted_at, newest.c.armed_at).label("at"), told_state)
         .add_columns(newest.c.provider_id, m.version)
         .join_from(message, match, match.c.id == m.match_id)
         .join(customer, customer.c.id == m.customer_id)
         .outerjoin(newest, newest.c.id == _newest_id())
-        .where(m.rule_id == rule_id, m.state.in_(LEFT), *([m.version == version] if version else []))
+        .where(m.rule_id == rule_id, or_(m.state.in_(LEFT), maybe_told()), *([m.version == version] if version else []))
         .order_by(m.id)
     )
     for row in connection.execute(statement, execution_options={"yield_per": AT_ONCE}):
@@ -91,7 +135,7 @@ def told_by(rule_id: str, version: str) -> Select[Any]:
     The newest message to each counts; ``preferred`` is the channel that it went by.
     """
     m = message.c
-    last = select(func.max(m.id)).where(m.rule_id == rule_id, m.version == version, m.state.in_(TOLD))
+    last = select(func.max(m.id)).where(m.rule_id == rule_id, m.version == version, _told())
     newest = last.group_by(m.customer_id).scalar_subquery()
     found = select(match.c.subject_id, m.customer_id, match.c.facts, m.channel.label("preferred"))
     return found.join_from(message, match, match.c.id == m.match_id).where(m.id.in_(newest))
@@ -101,5 +145,5 @@ def subjects_of(connection: Connection, rule_id: str, version: str) -> list[str]
     """The kinds of subjects that the version's told messages are about; one, but for an edit that kept its hash."""
     m = message.c
     rows = select(match.c.subject).join(message, m.match_id == match.c.id)
-    mine = rows.where(m.rule_id == rule_id, m.version == version, m.state.in_(TOLD))
+    mine = rows.where(m.rule_id == rule_id, m.version == version, _told())
     return list(connection.execute(mine.distinct().order_by(match.c.subject)).scalars())

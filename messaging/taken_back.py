@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, String, and_, cast, literal, not_, or_, select, update
 
 from messaging.candidates import NOT_TOLD, TABLES, UNTOLD, match, message
+from messaging.sent import maybe_told
 from models.vocabulary import MatchState, MessageState
 
 voucher = TABLES["voucher"]
@@ -47,16 +48,16 @@ def _message(*where: ColumnElement[bool]) -> ColumnElement[bool]:
 
 
 def _untold() -> ColumnElement[bool]:
-    """There were messages that would have shown it, and each of them ended untold."""
+    """There were messages that would have shown it, and each of them ended untold, and no try of them may be known."""
     since = message.c.created_at >= voucher.c.issued_at
-    return and_(_message(since), not_(_message(since, message.c.state.not_in(UNTOLD))))
+    return and_(_message(since), not_(_message(since, or_(message.c.state.not_in(UNTOLD), maybe_told()))))
 
 
 def _says_no_more() -> ColumnElement[bool]:
     """The match is over; or it has left that step, and nobody is told of a later one who was told of none before."""
     place = cast(match.c.next_step, String)
     waits_there = _message(or_(message.c.step == place, message.c.step.like(place + literal(".%"))))
-    told = _message(message.c.state.not_in(NOT_TOLD))
+    told = _message(or_(message.c.state.not_in(NOT_TOLD), maybe_told()))
     silent = or_(match.c.state != MatchState.OPEN, and_(not_(waits_there), not_(told)))
     return select(match.c.id).where(match.c.id == voucher.c.match_id, silent).correlate(voucher).exists()
 

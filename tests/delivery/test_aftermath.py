@@ -118,6 +118,24 @@ def test_a_delivery_that_is_told_late_takes_the_next_try_back(engine: Engine, ro
     assert (send_due(engine, ways(room), later(hours=5)).sent, sent(room)) == (0, 1)
 
 
+@pytest.mark.parametrize("why", ["brake", "maybe_stop"])
+@pytest.mark.parametrize(("state", "code"), [(DELIVERED, ""), (UNDELIVERED, "30006")])
+def test_a_late_word_is_heard_while_the_next_try_is_held(
+    engine: Engine, room: PostRoom, why: str, state: MessageState, code: str
+) -> None:
+    plan_messages(engine, 1)
+    send_due(engine, ways(room))
+    tell(engine, UNDELIVERED, "30003")
+    with writing(engine) as connection:
+        connection.execute(message.update().values(state="held", reason=why))
+    tell(engine, UNDELIVERED, "30003", at=later(minutes=1))
+    assert [(row.state, row.reason) for row in rows_of(engine)] == [("held", why)], "said again, it changes nothing"
+    tell(engine, state, code, at=later(minutes=2))
+    (row,) = rows_of(engine)
+    assert (row.state, row.ended_at) == (state, later(minutes=2))
+    assert row.reason == ("bad_address" if code else None)
+
+
 def test_an_earlier_try_says_nothing_of_a_later_one(engine: Engine, room: PostRoom) -> None:
     plan_messages(engine, 1)
     send_due(engine, ways(room))

@@ -14,16 +14,25 @@ from sqlalchemy import Engine
 from typer.testing import CliRunner, Result
 
 import models
+from beforehand.approving import held_run, watch
 from beforehand.cli import app as cli
 from beforehand.cli import common
-from beforehand.passes import run_rule, stops_of
+from beforehand.passes import advance, run_rule, stops_of
+from beforehand.passes.house import rules_of
+from beforehand.passes.in_force import bring_into_force
 from messaging import audit
-from messaging.channels.base import Outcome
+from messaging.cancelling import cancel
+from messaging.channels.base import Outcome, Sighting
 from messaging.outbox import arm, claim, record
+from messaging.receipts import apply
+from messaging.sent import LISTED
+from messaging.unknown import SETTLING, settle
 from models.database import reading, writing
-from models.vocabulary import Channel, OutcomeClass
+from models.vocabulary import Channel, HeldState, MessageState, OutcomeClass, Reason
 from tests.deciding import NOON, House
+from tests.holding import HOUR, approve, held_house, hold
 from tests.integration.out_world import POLICY
+from tests.integration.test_outbox_receipts import Told
 
 STEPS = """  - {send: hello, by: [sms, email]}
   - wait: 2 days
@@ -290,3 +299,145 @@ def test_nobody_was_told(house: House) -> None:
     run_rule(house.app, "hello", NOON)
     done = said("correct", "hello", "--version", version_of(house), "--send", "sorry")
     assert (done.exit_code, "nobody was told" in done.stderr) == (2, True)
+
+
+# -- the period after ----------------------------------------------------------------------------------------------
+
+MONTHLY = "{once_per: customer every 30 days, brake: 10% of customers}"
+
+
+@pytest.mark.parametrize("first", ["held", "let go"])
+def test_a_cancelled_run_uses_up_its_period_and_not_the_next(engine: Engine, tmp_path: Path, first: str) -> None:
+    house = held_house(engine, tmp_path)
+    house.rule(limits=MONTHLY)
+    run = hold(house)
+    if first == "let go":
+        approve(house, run)
+    with writing(engine) as connection:
+        assert cancel(connection, "hello", None, NOON + HOUR).matches == 10
+    assert set(house.rows(models.Match, "state", "ended_at")) == {("stopped", NOON + HOUR)}
+    again = run_rule(house.app, "hello", NOON + timedelta(days=29))
+    assert (again.brake, again.withheld) == (None, {Reason.KNOWN_OCCASION: 10})
+    later = run_rule(house.app, "hello", NOON + timedelta(days=31))
+    assert later.withheld == {Reason.BRAKE: 10}, "a new period, which the brake holds like any other"
+
+
+def test_what_a_retired_rule_had_let_go_and_not_begun_goes_back_to_the_passes(engine: Engine, tmp_path: Path) -> None:
+    house = held_house(engine, tmp_path)
+    house.rule(limits=MONTHLY)
+    run = approve(house, hold(house))
+    house.rule(limits=MONTHLY, status="retired")
+    assert advance(house.app, NOON).stopped == 0
+    of_three = {("withheld", "brake_refused"): 3, ("held", "brake"): 7}
+    assert Counter(house.rows(models.Match, "state", "reason")) == of_three
+    with writing(engine) as connection:
+        bring_into_force(connection, rules_of(house.app).rules, NOON)
+    watch(house.app, NOON + HOUR)
+    assert held_run(house.app, run.id).state is HeldState.REFUSED
+    house.rule(limits=MONTHLY, priority=51)
+    house.settings |= {"canary": 10, "live_from": None}
+    with writing(engine) as connection:
+        bring_into_force(connection, rules_of(house.app).rules, NOON + timedelta(days=399))
+    back = run_rule(house.app, "hello", NOON + timedelta(days=400))
+    assert (back.planned, back.withheld) == (10, {}), "nobody has heard anything, so nobody is barred"
+
+
+def test_what_was_cancelled_before_it_began_stays_cancelled(engine: Engine, tmp_path: Path) -> None:
+    house = held_house(engine, tmp_path)
+    hold(house)
+    with writing(engine) as connection:
+        cancel(connection, "hello", None, NOON + HOUR)
+    assert run_rule(house.app, "hello", NOON + timedelta(days=400)).withheld == {Reason.KNOWN_OCCASION: 10}
+
+
+# -- who may have been told --------------------------------------------------------------------------------------
+
+
+class Listing(Told):
+    """A provider whose listing shows nothing; None: it cannot be asked."""
+
+    def __init__(self, name: Channel, shows: list[Sighting] | None) -> None:
+        super().__init__(name)
+        self.shows = shows
+
+    def find(self, *_words: Any) -> list[Sighting] | None:
+        return self.shows
+
+
+VOUCHER = """  - voucher: {worth: 5 EUR, valid_for: 9 days}
+  - {send: hello, by: [BY]}"""
+
+
+def unknown_then_queued(house: House, channel: Channel, *, cancelled: bool = False) -> str:
+    """A message whose first try nobody knows the end of, and which waits for its second. Returns the customer's key."""
+    house.rule(steps=VOUCHER.replace("BY", channel.value))
+    house.customer()
+    run_rule(house.app, "hello", NOON)
+    (one,) = arm(house.engine, take(house).claims, NOON)
+    record(house.engine, one, Outcome(OutcomeClass.UNKNOWN, code="after_dot"), NOON)
+    if cancelled:
+        assert told("cancel", "hello", "--yes")["away"] == 1
+    listing = Listing(channel, None if channel is Channel.EMAIL else [])
+    hour = {"send_timeout": 10.0, "settle_after": timedelta(minutes=15)}
+    assert settle(house.engine, {channel: listing}, NOON + timedelta(hours=1), **hour).resent == 1  # type: ignore[arg-type]
+    return str(house.rows(models.Customer, "external_id")[0])
+
+
+def told_of(house: House) -> int:
+    """How many a correction would be for."""
+    done = said("correct", "hello", "--version", version_of(house), "--send", "sorry", "--json")
+    return int(json.loads(done.stdout)["told"]) if done.exit_code != 2 else 0
+
+
+def test_one_who_may_have_been_told_is_not_denied_once_the_resend_is_cancelled(house: House) -> None:
+    key = unknown_then_queued(house, Channel.EMAIL, cancelled=True)
+    assert [(row["customer"], row["state"]) for row in sent_by(house, "hello")] == [(key, "unknown")]
+    assert told_of(house) == 1
+    assert take(house, now=NOON + timedelta(hours=2)).claims == []
+    assert states(house) == {("cancelled", "cancelled_by_staff"): 1}
+    (row,) = sent_by(house, "hello")
+    assert (row["customer"], row["state"], row["at"]) == (key, "unknown", NOON.isoformat())
+    assert told_of(house) == 1
+    assert house.rows(models.Voucher, "voided_at") == [None], "the code may be in their hands"
+    done = told("correct", "hello", "--version", version_of(house), "--send", "sorry", "--yes")
+    assert (done["told"], done["messages"]) == (1, 1)
+
+
+def test_cancel_does_not_take_back_a_voucher_that_may_be_known(house: House) -> None:
+    unknown_then_queued(house, Channel.EMAIL)
+    assert told("cancel", "hello")["vouchers"] == 0
+    done = told("cancel", "hello", "--yes")
+    assert (done["messages"], done["vouchers"]) == ({"email": 1}, 0)
+    assert house.rows(models.Voucher, "voided_at") == [None]
+
+
+@pytest.mark.parametrize("state", ["held", "claimed", "suppressed", "expired", "failed", "undelivered"])
+def test_an_unknown_try_counts_wherever_the_message_stands(house: House, state: str) -> None:
+    unknown_then_queued(house, Channel.EMAIL)
+    went(house, 0, state)
+    assert [row["state"] for row in sent_by(house, "hello")] == ["unknown"]
+    assert told_of(house) == 1
+
+
+@pytest.mark.parametrize("state", ["queued", "expired", "cancelled"])
+def test_a_try_that_the_provider_proves_it_never_had_does_not_count(house: House, state: str) -> None:
+    unknown_then_queued(house, Channel.SMS)
+    went(house, 0, state)
+    assert sent_by(house, "hello") == []
+    assert told_of(house) == 0
+    if state == "queued":
+        assert told("cancel", "hello", "--yes")["vouchers"] == 1
+
+
+def test_a_try_that_bounced_later_does_not_count(house: House) -> None:
+    unknown_then_queued(house, Channel.EMAIL)
+    (key,) = house.rows(models.Attempt, "id")
+    went(house, 0, "cancelled")
+    with writing(house.engine) as connection:
+        apply(connection, [Sighting("", MessageState.UNDELIVERED, "5.1.1", attempt_id=key)], NOON)
+    assert sent_by(house, "hello") == []
+    assert told_of(house) == 0
+
+
+def test_only_a_channel_whose_provider_keeps_a_listing_can_prove_that_it_never_had_a_message() -> None:
+    assert set(LISTED) == {channel for channel, rule in SETTLING.items() if rule.lists}
