@@ -12,14 +12,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, case, func, literal, not_, or_, select, update
 
 from messaging.candidates import TABLES, match
-from messaging.claims import attempt, message
+from messaging.claims import message, return_claims
 from messaging.held.going import TO_CALL
 from messaging.plan import one_decision_at_a_time
 from messaging.sent import maybe_told
 from messaging.sweeper import WAITING
 from messaging.taken_back import take_back
 from models.types import UTCDateTime
-from models.vocabulary import AttemptState, MatchState, MessageState, Reason, WebhookState
+from models.vocabulary import MatchState, MessageState, Reason, WebhookState
 
 webhook = TABLES["webhook"]
 rule_version = TABLES["rule_version"]
@@ -80,7 +80,7 @@ def cancel(connection: Connection, rule_id: str, version: str | None, now: datet
     connection.execute(update(rule_version).where(*named).values(cancelled_at=now))
     here = _of(message, rule_id, version)
     messages = _by_channel(connection, here)
-    _return_claims(connection, here, now)
+    return_claims(connection, here, now)
     values = {"state": MessageState.CANCELLED, "reason": Reason.CANCELLED_BY_STAFF, "ended_at": now}
     connection.execute(update(message).where(here, message.c.state.in_(HERE)).values(values))
     ended = [message.c.reason == Reason.CANCELLED_BY_STAFF, message.c.ended_at == now]
@@ -134,13 +134,6 @@ def _by_channel(connection: Connection, here: ColumnElement[bool]) -> dict[str, 
 
 def _away(connection: Connection, here: ColumnElement[bool]) -> int:
     return _count(connection, message, here, message.c.state.in_(AWAY), message.c.ended_at.is_(None))
-
-
-def _return_claims(connection: Connection, here: ColumnElement[bool], now: datetime) -> None:
-    """Claims are given back before their messages end: attempts before messages, as everywhere."""
-    claimed = select(message.c.id).where(here, message.c.state == MessageState.CLAIMED)
-    mine = update(attempt).where(attempt.c.state == AttemptState.CLAIMED, attempt.c.message_id.in_(claimed))
-    connection.execute(mine.values(state=AttemptState.RETURNED, ended_at=now))
 
 
 def _stop_matches(connection: Connection, rule_id: str, version: str | None, spoken: Any, now: datetime) -> int:

@@ -104,7 +104,8 @@ def _of_match(row: Row[Any]) -> Iterable[Event]:
         yield Event(row.seen_at, "withheld", f"looked at last{_why(row.reason)}")
     if row.state == MatchState.HELD:
         yield Event(row.seen_at, "held", f"with run {row.held_run_id} of the rule{_why(row.reason)}")
-    if row.started_at is not None:
+    # cancel writes the moment on what had not begun, too, so that its occasion counts as used
+    if row.started_at is not None and not (row.reason == Reason.CANCELLED_BY_STAFF and row.started_at == row.ended_at):
         yield Event(row.started_at, "begun", "its steps began")
     if row.ended_at is not None:
         yield Event(row.ended_at, "ended", f"{row.state}{_why(row.reason)}")

@@ -9,7 +9,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, and_, case, func, literal, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    and_,
+    case,
+    false,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+    update,
+)
 
 from messaging.candidates import TABLES, UNDECIDED, match, message
 from messaging.claims import return_claims
@@ -114,7 +127,7 @@ def count_held_messages(connection: Connection, run_id: int) -> int:
 
 
 def end_all(connection: Connection, run_id: int, now: datetime) -> int:
-    """Nothing more of the run goes: what is held is withheld, what has begun ends. Returns how many were held.
+    """Nothing more of the run goes: what has not begun is withheld, what has begun ends. Returns how many were held.
 
     It is refused for as long as it goes on matching from here on: ``seen_at`` becomes ``now``, or the moment of the
     rule's last pass, where that was by a clock which is ahead of this one.
@@ -125,8 +138,12 @@ def end_all(connection: Connection, run_id: int, now: datetime) -> int:
         "state": MatchState.WITHHELD,
         "reason": Reason.BRAKE_REFUSED,
         "seen_at": _since(connection, run_id, now),
+        "due_at": None,
+        "gives_up_at": None,
     }
-    count = int(connection.execute(held.values(withheld | {"due_at": None, "gives_up_at": None})).rowcount)
+    count = int(connection.execute(held.values(withheld)).rowcount)
+    unbegun = update(match).where(of_run(run_id), match.c.state == MatchState.OPEN, match.c.started_at.is_(None))
+    connection.execute(unbegun.values(withheld))
     waiting = message.c.state.in_((*NOT_ARMED, MessageState.HELD))
     cancelled = {"state": MessageState.CANCELLED, "reason": Reason.BRAKE_REFUSED, "ended_at": now}
     connection.execute(update(message).where(messages_of(run_id), waiting).values(cancelled))
@@ -209,7 +226,10 @@ def rest(connection: Connection, message_ids: Sequence[int], run_id: int, until:
 
 def count_begun(connection: Connection, run_id: int) -> int:
     """How many of the run have begun: what it reached, once it is over."""
-    return _count(connection, of_run(run_id), match.c.started_at.is_not(None))
+    # cancel writes the moment on what had not begun, too, so that its occasion counts as used
+    by_cancel = and_(match.c.reason == Reason.CANCELLED_BY_STAFF, match.c.started_at == match.c.ended_at)
+    unbegun = func.coalesce(by_cancel, false())
+    return _count(connection, of_run(run_id), match.c.started_at.is_not(None), not_(unbegun))
 
 
 def count_undecided(connection: Connection, run_id: int) -> int:

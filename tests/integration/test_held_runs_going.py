@@ -203,6 +203,34 @@ def test_a_rule_that_is_live_no_more_ends_its_run(house: House, status: str) -> 
     assert house.rows(models.Message) == []
 
 
+def test_what_was_let_go_and_not_begun_may_match_anew_when_its_run_has_ended(house: House) -> None:
+    monthly = "{once_per: customer every 30 days, brake: 10% of customers}"
+    house.rule(limits=monthly)
+    run = approve(house, hold(house))
+    house.rule(status="draft", limits=monthly)
+    with writing(house.engine) as connection:
+        bring_into_force(connection, rules_of(house.app).rules, NOON)
+    assert watch(house.app, NOON + MINUTE).ended == [run.id]
+    assert set(house.rows(models.Match, "state", "reason")) == {("withheld", "brake_refused")}
+    house.rule(limits=monthly, priority=51)
+    house.settings["canary"] = 10
+    with writing(house.engine) as connection:
+        bring_into_force(connection, rules_of(house.app).rules, NOON + HOUR)
+    back = run_rule(house.app, "hello", NOON + 2 * HOUR)
+    assert (back.planned, back.withheld) == (10, {})
+
+
+def test_what_staff_cancelled_before_it_began_is_not_what_the_run_reached(house: House) -> None:
+    approve(house, hold(house))
+    advance(house.app, NOON)
+    leave(house, NOON)
+    with writing(house.engine) as connection:
+        cancel(connection, "hello", None, NOON + 2 * MINUTE)
+    watch(house.app, NOON + 3 * MINUTE)
+    (counts,) = house.rows(models.RulePass, "counts")
+    assert counts["reached"] == 3
+
+
 def test_a_kill_switch_holds_an_approved_run_like_all_else(house: House) -> None:
     run = hold(house)
     with writing(house.engine) as connection:

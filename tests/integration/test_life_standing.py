@@ -19,6 +19,7 @@ from beforehand.heartbeat.duties import Work, duties, watching
 from beforehand.heartbeat.prefect import PrefectSide, PrefectWatch
 from beforehand.passes import advance, event_rules_due, run_rule
 from beforehand.passes.in_force import write_down
+from beforehand.passes.retiring import cancel_retired
 from beforehand.status import status_of
 from flows.deployments import wanted
 from flows.hands import of_app
@@ -180,6 +181,18 @@ def test_a_retired_rule_ends_what_waits(house: House) -> None:
     assert advance(house.app, NOON + 2 * DAY).stopped == 1
     assert house.rows(models.Match, "state", "reason") == [("stopped", "rule_not_live")]
     assert len(house.rows(models.Message)) == 1
+
+
+def test_what_is_cancelled_because_its_rule_retired_ends_at_that_moment(house: House) -> None:
+    """Seen on SQLite: the moment of the end was kept as a text, which is later than any moment."""
+    house.rule(steps=WAITS % "hello")
+    house.customer()
+    run_rule(house.app, "hello", NOON)
+    house.rule(steps=WAITS % "hello", status="retired")
+    (message,) = house.rows(models.Message, "id")
+    with writing(house.engine) as connection:
+        assert cancel_retired(house.app, connection, NOON + timedelta(minutes=1), [message]) == 1
+    assert house.rows(models.Match, "state", "ended_at") == [("stopped", NOON + timedelta(minutes=1))]
 
 
 def test_a_shadow_rule_runs_by_clock_and_by_event_and_sends_nothing(house: House) -> None:

@@ -112,7 +112,9 @@ def test_the_stop_condition_is_looked_at_again_before_the_claim(house: House) ->
     with writing(house.engine) as connection:
         assert cancel_stopped(house.app, connection, NOON + 2 * DAY + MINUTE) == 1
     assert house.rows(models.Message, "state", "reason")[1] == ("cancelled", "stopped")
-    assert house.rows(models.Match, "state") == ["stopped"]
+    assert house.rows(models.Match, "state", "ended_at") == [("stopped", NOON + 2 * DAY)], (
+        "when its last step was taken"
+    )
 
 
 def test_a_later_step_passes_the_gates_anew(house: House) -> None:
