@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -216,6 +217,20 @@ def collector() -> Iterator[tuple[str, list[ExportTraceServiceRequest]]]:
     server.server_close()
 
 
+def spans_of(got: list[ExportTraceServiceRequest]) -> list[Any]:
+    each = [resource for request in got for resource in request.resource_spans]
+    return [span for resource in each for scope in resource.scope_spans for span in scope.spans]
+
+
+def until_told(name: str, got: list[ExportTraceServiceRequest]) -> None:
+    """Wait for a span: that of a callback is made once what it said is committed, after its answer may have gone."""
+    end = time.monotonic() + 20
+    while time.monotonic() < end and name not in {span.name for span in spans_of(got)}:
+        for traces in list(tracing._begun.values()):
+            traces.flush()
+        time.sleep(0.05)
+
+
 def test_over_the_wire_by_the_standard_variables_and_prefect_is_left_alone(
     sqlite_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,6 +243,7 @@ def test_over_the_wire_by_the_standard_variables_and_prefect_is_left_alone(
             run_rule(here.app, "late", NOON)
             dispatch_due(here.app, NOON)
             here.room.wait_final(1)
+            until_told("receipt", got)
         for traces in tracing._begun.values():
             traces.close()
         tracing._begun.clear()
@@ -235,9 +251,7 @@ def test_over_the_wire_by_the_standard_variables_and_prefect_is_left_alone(
     resources = [each.resource for request in got for each in request.resource_spans]
     told = {pair.key: pair.value.string_value for resource in resources for pair in resource.attributes}
     assert (told["service.name"], told["deployment.environment"]) == ("beforehand", "test")
-    sent = [
-        span for request in got for each in request.resource_spans for scope in each.scope_spans for span in scope.spans
-    ]
+    sent = spans_of(got)
     assert {span.trace_id for span in sent} == {
         Ids(SECRET).trace("late", rows_of(sqlite_engine)[0].occasion).to_bytes(16, "big")
     }

@@ -50,8 +50,23 @@ async def windows(house: House) -> str:
 
 
 async def suspended(window: str) -> Any:
-    """The run once it waits for somebody."""
-    return await until(lambda: _in_state(window, "Suspended"), seconds=30)
+    """The run once it waits for somebody, and its form is there: Prefect keeps it a moment after the state."""
+    return await until(lambda: _asks(window), seconds=30)
+
+
+async def _asks(window: str) -> Any:
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import PrefectHTTPStatusError
+
+    run = await _in_state(window, "Suspended")
+    if run is None:
+        return None
+    try:
+        async with get_client() as client:
+            await client.read_flow_run_input(UUID(window), run.state.state_details.run_input_keyset["description"])
+    except PrefectHTTPStatusError:
+        return None
+    return run
 
 
 async def _in_state(window: str, name: str) -> Any:
