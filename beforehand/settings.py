@@ -30,7 +30,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="BEFOREHAND_", env_file=".env", extra="ignore", validate_default=True)
 
     database_url: str = Field(
-        "sqlite:///var/beforehand.db", description="Where our tables are: SQLite file or PostgreSQL 15+"
+        "sqlite:///var/beforehand.db",
+        description="Where our tables are: PostgreSQL 15+ or SQLite; unless set, beforehand.db in BEFOREHAND_VAR",
     )
     allow_unsafe_sqlite: bool = Field(False, description="Go on with a SQLite that has the WAL-reset bug")
     rules: Path = Field(Path("rules/catalog"), description="The folder with the rule files")
@@ -378,6 +379,13 @@ class Settings(BaseSettings):
         if value not in time_zones():
             raise ValueError(f"{value!r} is not an IANA time zone; expected for example Europe/Berlin")
         return value
+
+    @model_validator(mode="after")
+    def _database_in_var(self) -> Self:
+        """A house that is given another folder has its tables there, too, not where it happens to be started."""
+        if "database_url" not in self.model_fields_set:
+            self.database_url = f"sqlite:///{self.var}/beforehand.db"
+        return self
 
     @model_validator(mode="after")
     def _no_placeholders_when_live(self) -> Self:

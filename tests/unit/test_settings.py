@@ -73,6 +73,13 @@ def test_placeholders_are_fine_in_the_post_room() -> None:
     assert Settings(_env_file=None).delivery == "post_room"
 
 
+def test_the_tables_lie_in_var_unless_a_database_is_named() -> None:
+    assert Settings(_env_file=None).database_url == "sqlite:///var/beforehand.db"
+    assert Settings(_env_file=None, var=Path("/srv/care")).database_url == "sqlite:////srv/care/beforehand.db"
+    named = Settings(_env_file=None, var=Path("/srv/care"), database_url="sqlite:///here.db")
+    assert named.database_url == "sqlite:///here.db"
+
+
 @pytest.mark.parametrize("zone", ["Mars/Olympus", "localtime"])
 def test_an_unknown_zone_is_refused_with_an_example(zone: str) -> None:
     with pytest.raises(ValidationError, match=f"'{zone}' is not an IANA time zone; expected for example"):
