@@ -1,5 +1,6 @@
 """Databases for every test: fresh SQLite files and fresh PostgreSQL databases, migrated once and copied."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -10,6 +11,9 @@ from sqlalchemy import Engine, create_engine, text
 
 from models.database import connect, migrate, normal_url
 from tests.databases import on_postgres, on_sqlite
+
+for name in [name for name in os.environ if name.startswith("BEFOREHAND_")]:
+    del os.environ[name]  # what the shell sets up for a house of its own is none of the tests'
 
 SHARED_DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 
