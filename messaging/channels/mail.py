@@ -5,7 +5,8 @@ import re
 import ssl
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,6 +23,9 @@ ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?!\S)")
 
 BETWEEN_MAILS = 2.0
 """Seconds for a word beside a mail: RSET, QUIT."""
+
+LOOKS_EVERY = 0.1
+"""Seconds between two looks whether there is still a connection to wait for."""
 
 GONE = ("mail_421", "mail_broken")
 """How a kept connection ends that its server gave up between two mails: nothing was begun, so another is opened."""
@@ -91,11 +95,19 @@ class Mail:
         until = time.monotonic() + self.server.timeout
         kept = self._take(until)
         if kept is not None:
-            outcome = self._over(kept, letter)
+            with self._at_work():
+                outcome = self._over(kept, letter)
             if outcome.code not in GONE or time.monotonic() >= until:
                 return outcome
-        opened = self._open(until)
-        return opened if isinstance(opened, Outcome) else self._over(opened, letter)
+        with self._at_work():
+            opened = self._open(until)
+            if not isinstance(opened, Said):
+                return opened if isinstance(opened, Outcome) else self._over(opened, letter)
+        another = self._another(opened, until)
+        if another is None:
+            return _outcome(opened)
+        with self._at_work():
+            return self._over(another, letter)
 
     def fingerprint(self, envelope: Envelope) -> str:
         """By address and text, for the record: a mail server keeps no listing."""
@@ -125,10 +137,19 @@ class Mail:
         told = "SUCCESS,FAILURE,DELAY" if server.bounces else "FAILURE"  # a person reads the sender's mailbox
         return _Letter(content, ascii_address(sender), ascii_address(envelope.to), token, told)
 
-    def _over(self, wire: Wire, letter: _Letter) -> Outcome:
-        """Send one mail over a connection, and keep that where it is still good."""
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """Count as one who has a connection, or is about to: another one may wait for it."""
         with self._counting:
             self._busy += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._busy -= 1
+
+    def _over(self, wire: Wire, letter: _Letter) -> Outcome:
+        """Send one mail over a connection, and keep that where it is still good."""
         try:
             answer = self._deliver(wire, letter)
         except Said as said:
@@ -141,9 +162,6 @@ class Mail:
             self._kept.put(wire)
             name = letter.token or None  # what is told of this mail later names it by this
             return Outcome(OutcomeClass.ACCEPTED, code="250", provider_id=name, content={"reply": _plain(answer)})
-        finally:
-            with self._counting:
-                self._busy -= 1
 
     def _deliver(self, wire: Wire, letter: _Letter) -> str:
         dsn = bool(letter.token) and wire.has_extn("dsn")
@@ -191,14 +209,15 @@ class Mail:
                 pass
             wire.close()
 
-    def _open(self, until: float) -> Wire | Outcome:
+    def _open(self, until: float) -> Wire | Outcome | Said:
+        """A new connection; what the server said where it takes none, and what that means where nothing was said."""
         server, wire = self.server, Wire(until)
         tls = (server.context or ssl.create_default_context()) if server.starttls else None
         try:
             wire.open(server.host, server.port, tls, server.user, server.password)
         except Said as said:
             wire.close()
-            return self._another(said, until) or _outcome(said)
+            return said
         except (OSError, ValueError) as broken:
             wire.close()
             return _broken(wire.phase, broken, stops=True)
@@ -208,14 +227,16 @@ class Mail:
         return wire
 
     def _another(self, said: Said, until: float) -> Wire | None:
-        """A server that takes so many connections and no more: wait for one of ours that is in use."""
-        with self._counting:
-            waits = (
-                (self._busy > 0 or not self._kept.empty())
-                and said.phase in ("connect", "hello")
-                and said.code // 100 == 4
-            )
-        return self._take(until, wait=until - time.monotonic()) if waits else None
+        """A server that takes so many connections and no more: wait for one that we use, or are opening."""
+        if said.phase not in ("connect", "hello") or said.code // 100 != 4:
+            return None
+        while (left := until - time.monotonic()) > 0:
+            with self._counting:
+                if not self._busy and self._kept.empty():
+                    return None
+            if (wire := self._take(until, wait=min(left, LOOKS_EVERY))) is not None:
+                return wire
+        return None
 
 
 def _say(

@@ -167,6 +167,7 @@ def test_a_server_that_takes_few_connections_gets_its_mails_over_those() -> None
             connection.sendall(b"421 4.7.0 too many connections\r\n")
             return
         lines = connection.makefile("rb")
+        time.sleep(0.3)  # seen: those that are refused are told so while the first ones still wait for their greeting
         connection.sendall(b"220 raw\r\n")
         for line in lines:
             connection.sendall(b"354 go\r\n" if line[:4] == b"DATA" else b"250 ok\r\n")
@@ -186,6 +187,17 @@ def test_a_server_that_takes_few_connections_gets_its_mails_over_those() -> None
             thread.join()
     assert (got, len(server.took)) == ([ACCEPTED] * 8, 8)
     assert sender._kept.qsize() <= limit
+
+
+def test_where_no_connection_is_taken_nobody_waits_for_another() -> None:
+    with RawServer(lambda _, connection: connection.sendall(b"421 4.7.0 too many connections\r\n")) as server:
+        sender, got = mail(server.port, timeout=60), []
+        threads = [threading.Thread(target=lambda: got.append(sender.send(letter()).kind)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+    assert got == [NOT_ACCEPTED] * 8
 
 
 def test_words_before_tls_are_not_taken_for_words_within() -> None:
