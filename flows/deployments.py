@@ -41,8 +41,6 @@ from flows.worker import InProcess
 
 READ_AT_ONCE = 200
 """The most that Prefect's server gives in one answer."""
-PAGE, PAGES = 50, 5
-"""Deployments that are read at once, and how many such pages side by side."""
 AT_ONCE = 2
 """Deployments created at once: a quarter quicker than one by one; with more, Prefect's server on SQLite answers 503."""
 
@@ -186,17 +184,12 @@ async def _ours(client: PrefectClient, names: Sequence[str] | None = None) -> li
         return found
     named = None if names is None else DeploymentFilterName(any_=list(names))
     only = DeploymentFilter(tags=DeploymentFilterTags(all_=[OURS]), name=named)
-
-    async def page(offset: int) -> list[DeploymentResponse]:
-        sort = DeploymentSort.NAME_ASC
-        return await client.read_deployments(deployment_filter=only, offset=offset, limit=PAGE, sort=sort)
-
-    many = PAGES if names is None else min(PAGES, 1 + len(names) // PAGE)
-    while True:  # side by side, as we read one page while the server still writes the next
-        pages = await asyncio.gather(*(page(len(found) + PAGE * number) for number in range(many)))
-        found += [deployment for some in pages for deployment in some]
-        if len(pages[-1]) < PAGE:
-            return found
+    sort, more = DeploymentSort.NAME_ASC, True
+    while more:
+        page = await client.read_deployments(deployment_filter=only, sort=sort, offset=len(found), limit=READ_AT_ONCE)
+        found += page
+        more = len(page) == READ_AT_ONCE
+    return found
 
 
 async def _ground(client: PrefectClient) -> "_Ground":

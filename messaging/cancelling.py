@@ -9,16 +9,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, literal, not_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, func, not_, or_, select, update
 
 from messaging.candidates import TABLES, match
 from messaging.claims import message, return_claims
 from messaging.held.going import TO_CALL
-from messaging.plan import one_decision_at_a_time
+from messaging.plan import moment, one_decision_at_a_time
 from messaging.sent import maybe_told
 from messaging.sweeper import WAITING
 from messaging.taken_back import take_back
-from models.types import UTCDateTime
 from models.vocabulary import MatchState, MessageState, Reason, WebhookState
 
 webhook = TABLES["webhook"]
@@ -142,7 +141,7 @@ def _stop_matches(connection: Connection, rule_id: str, version: str | None, spo
 
 
 def _end_matches(connection: Connection, which: ColumnElement[bool], now: datetime) -> int:
-    at = literal(now, UTCDateTime())  # of this type, or SQLite keeps a text there, which is later than any moment
+    at = moment(now)  # bare, SQLite would keep a text there, which is later than any moment
     values: dict[str, Any] = {
         # what was held or let go had not begun: its occasion is used up, or the next period would bear its number
         "started_at": func.coalesce(match.c.started_at, at),

@@ -10,14 +10,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Connection, null, select, update
 
 from beforehand.approving.answering import end, is_live, let_canary_go
 from beforehand.approving.looks import Looks, at_once
-from beforehand.approving.texts import keep_text_authors, rule_of_run
-from beforehand.passes.house import policy_of
+from beforehand.approving.texts import keep_text_authors, rule_of_run, texts_of
 from beforehand.wiring import App
 from messaging import audit
 from messaging.breaker import call_staff, dismiss
@@ -165,8 +165,7 @@ class _Look:
             self._finish_if_over(waits)
 
     def _changed(self, rule: Rule) -> str:
-        texts = policy_of(self.app).digest_of(sorted(runs.templates_in(rule.terms)))
-        return "" if texts == self.run.texts else TEXTS_CHANGED
+        return "" if texts_of(self.app, rule) == self.run.texts else TEXTS_CHANGED
 
     def _takes_too_long(self, rule: Rule) -> str:
         """Why a person must look at the run though nothing bad came back."""
@@ -177,10 +176,11 @@ class _Look:
 
     def _unheard(self) -> str:
         """All have ended, and nothing is known of any, not even that it failed. What a person has seen is theirs."""
-        heard = self._heard()
+        heard = self._heard
         unheard = heard.lost and not heard.taken and going.count_held(self.connection, self.run.id)
         return UNHEARD if unheard else ""
 
+    @cached_property
     def _heard(self) -> going.Heard:
         return going.heard_of(self.connection, self.run.id, self.run.decided_at or self.run.held_at)
 
@@ -207,7 +207,7 @@ class _Look:
         if run.rest_at is None:
             values["canary"] = max(run.canary - back, 0)
         if rule is not None:
-            values["texts"] = policy_of(self.app).digest_of(sorted(runs.templates_in(rule.terms)))
+            values["texts"] = texts_of(self.app, rule)
             if values["texts"] != run.texts:
                 values["text_authors"] = null()
         runs.move(self.connection, run.id, runs.GOES, **values)
@@ -235,7 +235,7 @@ class _Look:
         key = self.run.id
         if self._first_few_are_open(waits):
             return
-        heard = self._heard()
+        heard = self._heard
         if not going.count_held(self.connection, key):
             self._finish()
             return

@@ -4,7 +4,7 @@ import json
 import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from beforehand.wiring import App
 
 Asked = TypeVar("Asked")
+
+By = Annotated[str | None, typer.Option(help="Who says so; without it git's user where the rules lie, else the login")]
+"""An option that names whoever is written into the audit log: see :func:`who`."""
 
 FINDINGS = 1
 WRONG_USE = 2

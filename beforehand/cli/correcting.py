@@ -29,7 +29,6 @@ Version = Annotated[
     str | None,
     typer.Option("--version", metavar="V", help="One version; its first letters do", show_default=False),
 ]
-By = Annotated[str | None, typer.Option(help="Who says so; without it git's user where the rules lie, else the login")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document")]
 
 COLUMNS = ("customer", "subject", "channel", "template", "at", "state", "provider_id", "version")
@@ -39,7 +38,7 @@ def cancel(
     rule: RuleId,
     version: Version = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do it; without this it is only said")] = False,
-    by: By = None,
+    by: common.By = None,
     as_json: AsJson = False,
 ) -> None:
     """End all of RULE that has not left: messages, waiting steps, vouchers nobody was told of, webhooks.
@@ -194,7 +193,7 @@ def correct(
     ] = None,
     purpose: Annotated[str, typer.Option(help="service, survey or marketing: decides consent and hours")] = "service",
     yes: Annotated[bool, typer.Option("--yes", help="Plan it; without this it is only shown")] = False,
-    by: By = None,
+    by: common.By = None,
     limit: Annotated[int, typer.Option("--limit", min=0, help="Show so many messages as customers get them")] = 3,
     as_json: AsJson = False,
 ) -> None:

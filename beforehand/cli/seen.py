@@ -13,12 +13,11 @@ if TYPE_CHECKING:
 Topics = Annotated[
     list[str] | None, typer.Argument(metavar="[TOPIC]...", help="What was looked at; without one all is listed")
 ]
-By = Annotated[str | None, typer.Option(help="Who has; without it git's user where the rules lie, else the login")]
 
 
 def seen(
     topics: Topics = None,
-    by: By = None,
+    by: common.By = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document")] = False,
 ) -> None:
     """List what staff are called for, or say of a TOPIC that you have looked: it is told again when it happens again.

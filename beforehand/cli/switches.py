@@ -17,11 +17,10 @@ if TYPE_CHECKING:
 WHAT = "all, a rule's id, sms, voice, email, or in full: rule:ID, channel:sms, webhook:NAME"
 
 Scope = Annotated[str, typer.Argument(metavar="WHAT", help=WHAT)]
-By = Annotated[str | None, typer.Option(help="Who says so; without it git's user where the rules lie, else the login")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document")]
 
 
-def stop(scope: Scope = "all", by: By = None, as_json: AsJson = False) -> None:
+def stop(scope: Scope = "all", by: common.By = None, as_json: AsJson = False) -> None:
     """Stop sending at once: all of it, a rule, a channel or a webhook. What waits keeps its place in the queue.
 
     Exit code 1: the file holds on this machine and the database does not know of it, or the other way round.
@@ -84,7 +83,7 @@ def _scope(settings: "Settings", word: str) -> str:
 def resume(
     scope: Scope = "all",
     yes: Annotated[bool, typer.Option("--yes", help="Do it; without this it is only said")] = False,
-    by: By = None,
+    by: common.By = None,
     as_json: AsJson = False,
 ) -> None:
     """Take a stop back. Without --yes it says what would go out, and changes nothing.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, literal, not_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, not_, or_, select, update
 
 from beforehand.passes.house import policy_of, secret_of, version_of
 from beforehand.passes.reports import AdvanceReport
@@ -18,7 +18,7 @@ from messaging import elsewhere, progress
 from messaging.candidates import match, message
 from messaging.guards import Case
 from messaging.onlookers import Stepped, tell_once_committed
-from messaging.plan import one_decision_at_a_time
+from messaging.plan import moment, one_decision_at_a_time
 from messaging.policy import Policy
 from messaging.progress import Advanced
 from messaging.steps import other_of, run_at, step_index, wait_before
@@ -26,7 +26,6 @@ from messaging.taken_back import take_back
 from messaging.vouchers import RandomBytes
 from models.database import reading, writing
 from models.terms import Send, Wait
-from models.types import UTCDateTime
 from models.vocabulary import MatchState, MessageState, Reason
 from rules.errors import RuleErrors
 from rules.evaluate import known, stopping
@@ -285,7 +284,7 @@ def _cancel(app: App, connection: Connection, rule: Rule, place: int, here: list
     cancelled = update(message).where(*here, message.c.match_id.in_(ended)).values(values)
     match_ids = connection.execute(cancelled.returning(message.c.match_id)).scalars().all()
     values = {"state": MatchState.STOPPED, "reason": Reason.STOPPED, "due_at": None}
-    values["ended_at"] = func.coalesce(match.c.ended_at, literal(now, UTCDateTime()))
+    values["ended_at"] = func.coalesce(match.c.ended_at, moment(now))
     connection.execute(update(match).where(match.c.id.in_(match_ids)).values(values))
     take_back(connection, match_ids, now)
     return len(match_ids)

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, literal, update
+from sqlalchemy import Connection, func, update
 
 from beforehand.passes.house import rules_of
 from beforehand.wiring import App
 from messaging.candidates import match, message
+from messaging.plan import moment
 from messaging.taken_back import take_back
-from models.types import UTCDateTime
 from models.vocabulary import MatchState, MessageState, Reason, RuleStatus
 from rules.errors import RuleErrors
 
@@ -39,7 +39,7 @@ def cancel_retired(app: App, connection: Connection, now: datetime, message_ids:
     match_ids = connection.execute(cancelled).scalars().all()
     if match_ids:
         ended: dict[str, Any] = {"state": MatchState.STOPPED, "reason": Reason.RULE_NOT_LIVE, "due_at": None}
-        ended["ended_at"] = func.coalesce(match.c.ended_at, literal(now, UTCDateTime()))
+        ended["ended_at"] = func.coalesce(match.c.ended_at, moment(now))
         connection.execute(update(match).where(match.c.id.in_(match_ids)).values(ended))
         take_back(connection, match_ids, now)
     return len(match_ids)
